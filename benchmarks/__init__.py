@@ -1,0 +1,1 @@
+"""Performance, measured: `python -m benchmarks`. Not part of the tests."""

@@ -1,0 +1,3 @@
+"""Dormice: a sandboxed dynamic-actor host."""
+
+__version__ = "0.1.0"

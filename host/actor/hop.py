@@ -1,0 +1,325 @@
+"""A hop: turns of one actor in a row on an executor thread, at most 64 of them or 50 ms. The unit of commit.
+
+While it runs, everything here belongs to the thread: the isolate, the hydrated state, the schedule of the mailbox, the
+ledger. It touches no storage (but the reader port), no socket and no event loop; it goes in as plain data and comes out
+as a `HopResult`. Each turn takes at most one new event, or the completion of one deferred call, so that a fault can be
+charged to one event (delivery.md D5).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from msgspec import UNSET, Raw
+from msgspec.structs import replace
+
+from host.actor.backoff import alarm_delay_ms
+from host.actor.entries import Entry, Kind
+from host.actor.failures import error_of, failed, letter, too_long
+from host.actor.ledger import Ledger
+from host.actor.mailbox import Mailbox
+from host.actor.turns import Completion, HopResult, Settlement, TurnRecord
+from host.bridge.codec import Codec
+from host.bridge.envelopes import (
+    ActionEvent,
+    AlarmEvent,
+    CompletionEvent,
+    Event,
+    RequestEvent,
+    Settled,
+    SocketClosedEvent,
+    SocketMessageEvent,
+    SocketOpenedEvent,
+    StartEvent,
+    StopEvent,
+    Turn,
+)
+from host.bridge.reply import Reply, bad_reply
+from host.bridge.session import HostCalls
+from host.capabilities.state import ActorState
+from host.isolate.isolate import Isolate
+from host.model.clock import Clock
+from host.model.errors import DormiceError, ErrorInfo, GuestFault
+from host.model.limits import Limits
+from host.model.records import AlarmRow, ConnectionRow
+from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, SocketClosed, SocketMessage
+
+__all__ = ["HopRunner"]
+
+JSON_SAFE = 2**53
+
+
+class HopRunner:
+    """Runs the hops of one instance. `unsettled` maps the event id of each delivered event that has not settled to its
+    entry; `ignored` holds ids that the host settled itself, whose settling by the guest counts for nothing, once."""
+
+    def __init__(
+        self,
+        *,
+        isolate: Isolate,
+        codec: Codec,
+        calls: HostCalls,
+        state: ActorState,
+        ledger: Ledger,
+        mailbox: Mailbox,
+        clock: Clock,
+        limits: Limits,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._jitter = jitter
+        self._isolate = isolate
+        self._codec = codec
+        self._calls = calls
+        self._state = state
+        self._ledger = ledger
+        self._mailbox = mailbox
+        self._clock = clock
+        self._limits = limits
+        self.unsettled: dict[int, Entry] = {}
+        self.ignored: set[int] = set()
+        self.completions: deque[Completion] = deque()
+        self.call_owners: dict[int, Entry | None] = {}
+        # Events of the host's own (start, stop): they pass a closed gate.
+        self.urgent: deque[tuple[Entry, StartEvent | StopEvent]] = deque()
+        self.gate_open = False
+        self.hibernatable = True
+        self.dropped_alarms: list[AlarmRow] = []
+        # Alarms given up after their last attempt, to be told after the commit.
+        self.given_up: list[tuple[Entry, ErrorInfo]] = []
+        self.turns = 0
+        self._event_id = 0
+        self._last_now = 0
+
+    def next_event_id(self) -> int:
+        self._event_id += 1
+        return self._event_id
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.completions or self.urgent or (self.gate_open and self._mailbox.may_start))
+
+    # --- on the executor thread ----------------------------------------------------------------------------------
+
+    def run(self, result: HopResult) -> None:
+        """Fills `result` as it goes, so that its holder knows what was started even if this raises."""
+        began = self._clock.monotonic()
+        until = began + self._limits.hop_time / 1_000
+        self._calls.begin_hop()
+        size = 0
+        for _ in range(self._limits.hop_turns):
+            if not self._one_turn(result) or self._clock.monotonic() >= until:
+                break
+            # The writes of a hop wait in memory for its commit: no more of them than one turn may make.
+            size += result.turns[-1].effects.size
+            if size >= self._limits.effects:
+                break
+        result.busy_ms = (self._clock.monotonic() - began) * 1_000
+
+    def _one_turn(self, result: HopResult) -> bool:
+        """False when nothing is left to do, or after a fault."""
+        entry: Entry | None
+        now = max(self._clock.now_ms(), self._last_now)
+        event: Event
+        if self.completions:
+            done = self.completions.popleft()
+            entry = done.owner
+            event = CompletionEvent(id=self.next_event_id(), call=done.call)
+            self.call_owners.pop(done.call, None)
+            self._calls.timer_done(done.call)
+            if entry is not None:
+                entry.calls -= 1
+        else:
+            if self.urgent:
+                entry, event = self.urgent.popleft()
+                entry.event_id = event.id
+            else:
+                found = self._next_startable() if self.gate_open else None
+                if found is None:
+                    return False
+                entry = found
+                entry.event_id = self.next_event_id()
+                if isinstance(entry.payload, AlarmRow):
+                    # A timer or alarm never sees a time before its own.
+                    now = max(now, entry.payload.scheduled_at)
+                event = self._event_of(entry)
+            self.unsettled[entry.event_id] = entry
+            result.started.append(entry)
+        self._last_now = now
+        self.turns += 1
+        self._calls.begin_turn(now)
+        try:
+            reply = self._codec.decode_reply(
+                self._isolate.deliver(self._codec.encode_turn(Turn(self.turns, now, [event])))
+            )
+            settled = self._settlements(reply)
+            effects = self._calls.end_turn()
+        except GuestFault as fault:
+            result.fault = fault
+            result.faulted = entry
+            return False
+        except DormiceError as error:
+            # Not the guest's doing, but its isolate is in an unknown state all the same.
+            result.fault = GuestFault("trap", "the actor's isolate had to be given up", detail=str(error))
+            result.faulted = entry
+            return False
+        for timer in effects.timers:
+            self.call_owners[timer.call] = entry
+            if entry is not None:
+                entry.calls += 1
+        # The turn ended well: what it did goes into the ledger, in this order.
+        if entry is not None and isinstance(entry.payload, Opened):
+            self._store_connection(entry.payload)
+        self._ledger.apply(effects)
+        for settlement in settled:
+            self.settle(settlement)
+        result.turns.append(TurnRecord(entry, effects, settled))
+        return True
+
+    def settle(self, settlement: Settlement) -> None:
+        """Takes a settled event out of work; its line goes on. Called between hops too, for what the host settles."""
+        entry = settlement.entry
+        self.unsettled.pop(entry.event_id, None)
+        if isinstance(entry.payload, SocketMessage):
+            self._ledger.settle_message(entry.payload.conn_id, entry.payload.index)
+        elif entry.kind is Kind.CLOSED or (entry.kind is Kind.OPENED and settlement.error is not None):
+            assert entry.line is not None
+            self._ledger.remove_connection(entry.line)
+            self._state.remove_connection(entry.line)
+        elif isinstance(entry.payload, AlarmRow):
+            self._settle_alarm(entry, entry.payload, settlement)
+        if entry.line is not None:
+            if entry.attempt > 1:
+                self._ledger.clear_attempt(entry.name)
+            self._mailbox.settled(entry.line)
+
+    def _settle_alarm(self, entry: Entry, fired: AlarmRow, settlement: Settlement) -> None:
+        """delivery.md §7: gone when its handler settled with a result, put off when it failed; either only if nobody
+        has set the same id meanwhile."""
+        row = self._ledger.alarms.get(fired.alarm_id)
+        if row is None or row.fire_seq != fired.fire_seq:
+            return
+        if settlement.error is None:
+            self._put_alarm(fired.alarm_id, None)
+            return
+        entry.faults += 1
+        if entry.faults >= self._limits.alarm_attempts:
+            self._ledger.dead_letter(letter(entry, settlement.error, self._clock.now_ms()))
+            self._put_alarm(fired.alarm_id, None)
+            self.given_up.append((entry, settlement.error))
+            return
+        due = self._clock.now_ms() + alarm_delay_ms(entry.faults - 1, self._jitter())
+        self._put_alarm(fired.alarm_id, replace(row, due_at=due, attempt=entry.attempt, faults=entry.faults))
+
+    def _put_alarm(self, alarm_id: str, row: AlarmRow | None) -> None:
+        self._ledger.put_alarm(alarm_id, row)
+        if row is None:
+            self._state.alarms.pop(alarm_id, None)
+        else:
+            self._state.alarms[alarm_id] = row
+
+    def _next_startable(self) -> Entry | None:
+        """The next entry whose time has come; an alarm that was cancelled or set anew while it waited is passed
+        over."""
+        while (entry := self._mailbox.next()) is not None:
+            if not isinstance(entry.payload, AlarmRow):
+                return entry
+            row = self._ledger.alarms.get(entry.payload.alarm_id)
+            if row is not None and row.fire_seq == entry.payload.fire_seq:
+                return entry
+            self.dropped_alarms.append(entry.payload)
+        return None
+
+    # --- events out ----------------------------------------------------------------------------------------------
+
+    def _event_of(self, entry: Entry) -> Event:
+        payload, event_id = entry.payload, entry.event_id
+        if isinstance(payload, SocketMessage):
+            index = payload.index if payload.index < JSON_SAFE else str(payload.index)
+            if isinstance(payload.data, str):
+                return SocketMessageEvent(event_id, payload.conn_id, index, text=payload.data, attempt=entry.attempt)
+            return SocketMessageEvent(event_id, payload.conn_id, index, data=payload.data, attempt=entry.attempt)
+        if isinstance(payload, ActionCall):
+            return ActionEvent(event_id, payload.name, Raw(payload.args))
+        if isinstance(payload, HttpCall):
+            return RequestEvent(event_id, payload.method, payload.path, list(payload.headers), payload.body)
+        if isinstance(payload, AlarmRow):
+            return AlarmEvent(
+                event_id, payload.alarm_id, payload.scheduled_at, Raw(payload.payload), attempt=entry.attempt
+            )
+        if isinstance(payload, SocketClosed):
+            return SocketClosedEvent(
+                event_id, payload.conn_id, payload.code, payload.reason, payload.clean, attempt=entry.attempt
+            )
+        assert isinstance(payload, Opened)
+        if payload.conn_id not in self._state.connections:
+            self._state.add_connection(self._row_of(payload))
+        return SocketOpenedEvent(
+            event_id,
+            payload.conn_id,
+            payload.path,
+            list(payload.headers),
+            hibernatable=True,
+            params=UNSET if payload.params is None else Raw(payload.params),
+            attempt=entry.attempt,
+        )
+
+    def _row_of(self, opened: Opened) -> ConnectionRow:
+        return ConnectionRow(
+            conn_id=opened.conn_id,
+            gateway_id=opened.gateway_id,
+            request_id=opened.request_id,
+            generation=self._ledger.record.generation,
+            msg_index=0,
+            path=opened.path,
+            opened_at=opened.at,
+            last_seen_at=opened.at,
+            headers=opened.headers,
+            params=opened.params,
+            hibernatable=self.hibernatable,
+        )
+
+    def _store_connection(self, opened: Opened) -> None:
+        """The row of a connection is written in the commit of the first turn of its open."""
+        if opened.conn_id not in self._ledger.rows:
+            self._ledger.open_connection(self._row_of(opened))
+
+    # --- settlements in ------------------------------------------------------------------------------------------
+
+    def _settlements(self, reply: Reply) -> tuple[Settlement, ...]:
+        if not reply.settled:
+            reply.finish()
+            return ()
+        found: list[Settlement] = []
+        seen: set[int] = set()
+        for settled in reply.settled:
+            if settled.event in seen:
+                raise bad_reply(f"event {settled.event} settled twice in one reply")
+            seen.add(settled.event)
+            entry = self.unsettled.get(settled.event)
+            if entry is None:
+                if settled.event in self.ignored:
+                    self.ignored.remove(settled.event)
+                    continue
+                raise bad_reply(f"event {settled.event} is not pending")
+            found.append(self._settlement(entry, settled, reply))
+        reply.finish()
+        return tuple(found)
+
+    def _settlement(self, entry: Entry, settled: Settled, reply: Reply) -> Settlement:
+        raised = reply.error(settled)
+        if raised is not None:
+            return failed(entry, *error_of(raised))
+        if entry.kind is Kind.ACTION:
+            output = reply.value(settled)
+            if len(output) > self._limits.action:
+                return failed(entry, too_long("action", len(output), self._limits.action))
+            return Settlement(entry, None, ActionReply(output=output))
+        if entry.kind is Kind.REQUEST:
+            status, headers, body = reply.http(settled)
+            if len(body) > self._limits.body:
+                return failed(entry, too_long("body", len(body), self._limits.body))
+            return Settlement(entry, None, HttpReply(status, tuple(headers), body))
+        if entry.kind is Kind.START:
+            return Settlement(entry, start=reply.start(settled))
+        return Settlement(entry)

@@ -1,0 +1,122 @@
+"""The mailbox: events of one actor in the order in which placement received them, with a line per connection.
+
+Two halves with two owners. `post` only appends to `incoming`, from the event loop, at any time. Everything else is the
+schedule: it belongs to the event loop between hops and to the executor thread while a hop runs.
+
+Order (delivery.md D4): events start in order of arrival; the events of one connection start one after another, each
+when the former has settled, and one that is held back holds up only its own line.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from host.actor.entries import Entry, Kind
+
+__all__ = ["Mailbox"]
+
+
+class Mailbox:
+    __slots__ = ("_busy", "_heap", "_parked", "_seq", "incoming")
+
+    def __init__(self) -> None:
+        self.incoming: deque[Entry] = deque()
+        self._seq = 0
+        self._heap: list[tuple[int, Entry]] = []
+        self._busy: set[str] = set()
+        self._parked: dict[str, list[tuple[int, Entry]]] = {}
+
+    def post(self, entry: Entry) -> None:
+        """Event loop only; the entry takes its place in the order of arrival."""
+        self._seq += 1
+        entry.seq = self._seq
+        self.incoming.append(entry)
+
+    def schedule(self, entry: Entry) -> None:
+        """Puts an entry, new or come back, where its `seq` says."""
+        heapq.heappush(self._heap, (entry.seq, entry))
+
+    def next(self) -> Entry | None:
+        """The next entry that may start; its line is busy until `settled`. None when nothing may start."""
+        heap = self._heap
+        while heap:
+            item = heapq.heappop(heap)
+            line = item[1].line
+            if line is None:
+                return item[1]
+            if line not in self._busy:
+                self._busy.add(line)
+                return item[1]
+            self._parked.setdefault(line, []).append(item)
+        return None
+
+    def settled(self, line: str) -> None:
+        """The event in work on this line has settled, or goes back: its next one may start."""
+        self._busy.discard(line)
+        for item in self._parked.pop(line, ()):
+            heapq.heappush(self._heap, item)
+
+    def put_back(self, entries: Iterable[Entry]) -> None:
+        """Returns entries whose delivery came to nothing; they keep their place, at the head of their lines."""
+        for entry in entries:
+            entry.reset()
+            self.schedule(entry)
+            if entry.line is not None:
+                self.settled(entry.line)
+
+    def remove_line(self, line: str) -> list[Entry]:
+        """Takes out every waiting entry of a connection, and forgets that one was in work."""
+        self.settled(line)
+        return self._take(lambda entry: entry.line == line)
+
+    def remove_answered(self) -> list[Entry]:
+        """Takes out every waiting action and request."""
+        return self._take(lambda entry: entry.kind in (Kind.ACTION, Kind.REQUEST))
+
+    def remove_kind(self, kind: Kind) -> list[Entry]:
+        return self._take(lambda entry: entry.kind is kind)
+
+    def remove_alarms(self) -> None:
+        """Alarms are not kept here across instances: their rows are the truth, and a start queues those that are
+        due."""
+        self.remove_kind(Kind.ALARM)
+
+    def remove_all(self) -> list[Entry]:
+        self._busy.clear()
+        return self._take(lambda entry: True)
+
+    def _take(self, wanted: Callable[[Entry], bool]) -> list[Entry]:
+        taken = [entry for entry in self.incoming if wanted(entry)]
+        if taken:
+            self.incoming = deque(entry for entry in self.incoming if not wanted(entry))
+        for queue in (self._heap, *self._parked.values()):
+            out = [item for item in queue if wanted(item[1])]
+            if out:
+                taken += [item[1] for item in out]
+                queue[:] = [item for item in queue if not wanted(item[1])]
+                heapq.heapify(queue)
+        self._parked = {line: items for line, items in self._parked.items() if items}
+        taken.sort(key=lambda entry: entry.seq)
+        return taken
+
+    @property
+    def may_start(self) -> bool:
+        """Something may be startable: a hop is worth its while."""
+        return bool(self.incoming or self._heap)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing waits (entries in work are not counted)."""
+        return not (self.incoming or self._heap or self._parked)
+
+    def waiting(self) -> list[Entry]:
+        return [
+            *self.incoming,
+            *(item[1] for item in self._heap),
+            *(item[1] for items in self._parked.values() for item in items),
+        ]
+
+    def __len__(self) -> int:
+        return len(self.incoming) + len(self._heap) + sum(map(len, self._parked.values()))

@@ -1,0 +1,69 @@
+"""The three-way reconciliation of connections at a start (delivery.md §4).
+
+| the gateway holds it | host stored it | what happens |
+|---|---|---|
+| yes | yes | rebound: no open event, state and index restored |
+| yes | no  | closed 1000 `ws.meta_not_found_during_restore` |
+| no  | yes | the actor gets one close event, then the row goes |
+
+The connection table is the host's (D7): nothing here asks the guest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from host.actor.entries import Entry, Kind
+from host.actor.ledger import Ledger
+from host.actor.lines import Lines
+from host.actor.mailbox import Mailbox
+from host.model.ports import GatewayPort, Metrics
+from host.model.tunnel import SocketClosed
+from host.telemetry.logging import get_logger
+
+__all__ = ["reconcile", "rebind"]
+
+log = get_logger(__name__)
+
+STALE_CODE = 1006
+
+
+def reconcile(
+    actor_id: str, ledger: Ledger, lines: Lines, mailbox: Mailbox, gateway: GatewayPort, metrics: Metrics
+) -> None:
+    """Before the start event: decides what becomes of every connection; close events are queued, not delivered."""
+    held = {opened.conn_id for opened in gateway.connections_of(actor_id)}
+    waiting = mailbox.waiting()
+    closing = {entry.line for entry in waiting if entry.kind is Kind.CLOSED}
+    for row in ledger.rows.values():
+        lines.restore(row.conn_id, row.msg_index)
+        if row.conn_id in closing:
+            continue
+        if row.conn_id not in held:
+            reason, code = "ws.stale_metadata", STALE_CODE
+        elif not row.hibernatable:
+            reason, code = "actor.restarted", 1012
+            gateway.close(row.conn_id, code, reason)
+        else:
+            continue
+        metrics.count("socket_closes", reason)
+        log.info("connection closed at start", conn=row.conn_id, reason=reason)
+        closed = SocketClosed(actor_id, row.conn_id, code, reason, clean=False)
+        mailbox.post(Entry(Kind.CLOSED, closed, line=row.conn_id))
+    opening = {entry.line for entry in waiting if entry.kind is Kind.OPENED}
+    for conn in held:
+        if conn not in ledger.rows and conn not in opening and conn not in lines:
+            metrics.count("socket_closes", "ws.meta_not_found_during_restore")
+            log.warning("connection without a row", conn=conn)
+            gateway.close(conn, 1000, "ws.meta_not_found_during_restore")
+
+
+def rebind(ledger: Ledger, gateway: GatewayPort, close: Callable[[str, int, str], None]) -> None:
+    """After the start has settled and before the first queued event: the gateway posts again what it still has above
+    the watermark. One that fails is closed alone, with `close`."""
+    for conn, mark in list(ledger.marks.items()):
+        try:
+            gateway.rebind(conn, mark.msg_index)
+        except Exception:
+            log.exception("rebind failed", conn=conn)
+            close(conn, 1011, "ws.restore_error")

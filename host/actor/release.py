@@ -1,0 +1,113 @@
+"""The output gate: what a hop produced leaves here, after its commit and never before (delivery.md D1).
+
+Frames and closes go in the order in which they were made; then the answers, then one cumulative acknowledgement for
+each connection (D3); timers start now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from structlog.typing import FilteringBoundLogger
+
+from host.actor.entries import Entry, Kind
+from host.actor.ledger import Ledger
+from host.actor.turns import HopResult, Settlement, TurnRecord
+from host.model.effects import LogLine, SendFrame
+from host.model.ports import GatewayPort, Metrics
+from host.model.tunnel import SocketMessage
+
+__all__ = ["Release"]
+
+
+class Release:
+    """`start_timer` takes (call id, delay in ms); `close` ends a connection from this side."""
+
+    def __init__(
+        self,
+        gateway: GatewayPort,
+        metrics: Metrics,
+        ledger: Ledger,
+        log: FilteringBoundLogger,
+        *,
+        start_timer: Callable[[int, int], None],
+        close: Callable[[str, int, str], None],
+    ) -> None:
+        self._gateway = gateway
+        self._metrics = metrics
+        self._ledger = ledger
+        self._log = log
+        self._start_timer = start_timer
+        self._close = close
+
+    def hop(self, result: HopResult) -> bool:
+        """Lets everything out; True if the guest asked for sleep."""
+        sleep = False
+        acked: dict[str, None] = {}
+        for turn in result.turns:
+            self._turn(turn, acked)
+            sleep = sleep or turn.effects.sleep
+        self.acks(acked)
+        return sleep
+
+    def _turn(self, turn: TurnRecord, acked: dict[str, None]) -> None:
+        effects = turn.effects
+        for output in effects.outputs:
+            if isinstance(output, SendFrame):
+                self._gateway.frame(output.conn, output.data)
+            else:
+                self._close(output.conn, output.code, output.reason)
+        for settlement in turn.settled:
+            self.settlement(settlement, acked)
+        for timer in effects.timers:
+            self._start_timer(timer.call, timer.after_ms)
+        if effects.logs or effects.logs_dropped:
+            self.logs(effects.logs, effects.logs_dropped)
+
+    def logs(self, lines: tuple[LogLine, ...], dropped: int) -> None:
+        for line in lines:
+            getattr(self._log, line.level, self._log.info)("guest log", text=line.message)
+        if dropped:
+            self._metrics.count("log_lines_dropped", "log_turn", dropped)
+
+    def settlement(self, settlement: Settlement, acked: dict[str, None]) -> None:
+        entry = settlement.entry
+        if settlement.error is not None:
+            self._failure(entry, settlement)
+        if entry.answer is not None:
+            if settlement.reply is not None:
+                answer, entry.answer = entry.answer, None
+                answer(settlement.reply)
+            elif settlement.error is not None:
+                entry.fail(settlement.error)
+        if isinstance(entry.payload, SocketMessage):
+            acked[entry.payload.conn_id] = None
+        elif entry.kind is Kind.OPENED:
+            assert entry.line is not None
+            if settlement.error is None:
+                self._gateway.opened(entry.line)
+            else:
+                self._metrics.count("socket_closes", "open_failed")
+                self._gateway.close(entry.line, 1011, f"{settlement.error.group}.{settlement.error.code}")
+
+    def acks(self, conns: dict[str, None]) -> None:
+        for conn in conns:
+            mark = self._ledger.marks.get(conn)
+            if mark is not None:
+                self._gateway.ack(conn, mark.msg_index)
+
+    def _failure(self, entry: Entry, settlement: Settlement) -> None:
+        error = settlement.error
+        assert error is not None
+        self._metrics.count("events_failed", error.name)
+        if error.group == "user" and entry.kind in (Kind.ACTION, Kind.REQUEST):
+            return
+        self._log.warning(
+            "handler failed",
+            kind=entry.kind.value,
+            error=error.name,
+            message=error.message,
+            detail=settlement.detail,
+            attempt=entry.attempt,
+            ray=getattr(entry.payload, "ray", None),
+        )

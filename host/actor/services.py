@@ -1,0 +1,37 @@
+"""What an actor is given to work with: the layers below and the ports to those above, built by the node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from host.isolate.executor import Executor
+from host.model.clock import Clock
+from host.model.ids import RandomBytes
+from host.model.limits import Limits
+from host.model.ports import GatewayPort, Metrics, WakePort
+from host.modules.api import ModuleService
+from host.storage.driver import Driver
+
+__all__ = ["Services"]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """`data_key` is the secret of the data directory; `fatal` ends the process (a commit whose outcome is unknown)."""
+
+    storage: Driver
+    executor: Executor
+    modules: ModuleService
+    gateway: GatewayPort
+    wake: WakePort
+    clock: Clock
+    metrics: Metrics
+    random: RandomBytes
+    limits: Limits
+    data_key: bytes
+    fatal: Callable[[BaseException], None]
+
+    def jitter(self) -> float:
+        """A random number of [0, 1)."""
+        return int.from_bytes(self.random(4), "big") / 2**32

@@ -1,0 +1,54 @@
+"""The results of turns and hops, as plain data on their way from the executor thread to the event loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from host.actor.entries import Entry
+from host.bridge.envelopes import StartReply
+from host.model.effects import CommitUnit, TurnEffects
+from host.model.errors import ErrorInfo, GuestFault
+from host.model.tunnel import ActionReply, HttpReply
+
+__all__ = ["Completion", "HopResult", "Settlement", "TurnRecord"]
+
+
+class Completion(Struct, frozen=True):
+    """The answer to a deferred call; `owner` is the event in whose turn the call was made."""
+
+    call: int
+    owner: Entry | None
+
+
+class Settlement(Struct, frozen=True):
+    """One event that has settled. `error` is what the guest raised; `reply` is set for actions and requests, `start`
+    for a start that settled with a result. `detail` is for the log only."""
+
+    entry: Entry
+    error: ErrorInfo | None = None
+    reply: ActionReply | HttpReply | None = None
+    start: StartReply | None = None
+    detail: str | None = None
+
+
+class TurnRecord(Struct, frozen=True):
+    """One turn that ended well. `entry` is the new event of it, or the owner of the completion it was for."""
+
+    entry: Entry | None
+    effects: TurnEffects
+    settled: tuple[Settlement, ...]
+
+
+@dataclass(slots=True)
+class HopResult:
+    """What one hop did: the turns that ended well, perhaps a fault after them, and the unit to commit (None if nothing
+    durable changed). `started` lists the entries whose delivery began in it."""
+
+    turns: list[TurnRecord] = field(default_factory=list)
+    started: list[Entry] = field(default_factory=list)
+    fault: GuestFault | None = None
+    faulted: Entry | None = None
+    unit: CommitUnit | None = None
+    busy_ms: float = 0.0

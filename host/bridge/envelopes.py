@@ -1,0 +1,437 @@
+"""The envelopes of isolate ABI 1: what crosses the trust boundary, and nothing else.
+
+Every turn is one `Turn` going in and one `TurnReply` coming out; while it runs, the guest makes host calls, each a
+request of the `Call` union answered by `{"ok": ...}` or `{"error": ...}`. The structs here are the single source of
+the JSON Schemas in `schemas/` and of the golden vectors; the codecs that turn them into bytes are in `codec.py`.
+
+Shapes that hold everywhere:
+
+* A *buffer* (`Buffer`) is base64 text in the `json` codec. In the `framed` codec a buffer of 1 KiB or more is replaced
+  by `{"$bin": i}`, the i-th buffer behind the header. Placeholders count only where a field is typed as a buffer.
+* A *Value* is kept as raw JSON (`msgspec.Raw`); only `host.wire` looks inside.
+* Event, call and turn ids are integers below 2**53, unique per start; conn and alarm ids are strings.
+* Times are integers, milliseconds since the Unix epoch.
+
+This module is pure: no clock, no I/O, no logging.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+__all__ = [
+    "ActionEvent",
+    "AlarmCancel",
+    "AlarmEvent",
+    "AlarmInfo",
+    "AlarmList",
+    "AlarmSet",
+    "AlarmTime",
+    "Bin",
+    "Buffer",
+    "Call",
+    "CallError",
+    "CompletionEvent",
+    "Event",
+    "HttpReply",
+    "KvDelete",
+    "KvDeleteRange",
+    "KvGet",
+    "KvList",
+    "KvPut",
+    "Log",
+    "Now",
+    "Random",
+    "RequestEvent",
+    "Settled",
+    "Sleep",
+    "SocketClose",
+    "SocketClosedEvent",
+    "SocketInfo",
+    "SocketList",
+    "SocketMessageEvent",
+    "SocketOpenedEvent",
+    "SocketSend",
+    "SocketSetState",
+    "SocketSetTags",
+    "StartEvent",
+    "StartReply",
+    "StateGet",
+    "StatePut",
+    "StopEvent",
+    "Timer",
+    "TimerStarted",
+    "Turn",
+    "TurnReply",
+]
+
+StartReason = Literal["create", "wake", "restart", "upgrade", "restore"]
+StopReason = Literal["sleep", "destroy", "evict", "upgrade"]
+LogLevel = Literal["debug", "info", "warn", "error"]
+
+
+class Bin(Struct, frozen=True, forbid_unknown_fields=True):
+    """A placeholder of the `framed` codec: the i-th buffer behind the header."""
+
+    index: int = msgspec.field(name="$bin")
+
+
+Buffer = bytes | Bin
+
+
+# --- host -> guest: events ---------------------------------------------------------------------------------------
+
+
+class StartEvent(Struct, frozen=True, tag_field="type", tag="start", omit_defaults=True):
+    """The first event of every isolate. Answered with `StartReply` (or nothing: all defaults)."""
+
+    id: int
+    reason: StartReason
+    actor: str
+    generation: int
+    name: str
+    key: list[str]
+    connection_count: int = 0
+    from_version: int | UnsetType = UNSET
+    input: Raw | UnsetType = UNSET
+
+
+class StopEvent(Struct, frozen=True, tag_field="type", tag="stop"):
+    """The actor is about to sleep or end; what is written in the handler is committed. `deadline_ms` is a duration."""
+
+    id: int
+    reason: StopReason
+    deadline_ms: int
+
+
+class ActionEvent(Struct, frozen=True, tag_field="type", tag="action", omit_defaults=True):
+    """A named call. `args` is a Value: a JSON array. The result is a Value."""
+
+    id: int
+    name: str
+    args: Raw
+    conn: str | UnsetType = UNSET
+
+
+class RequestEvent(Struct, frozen=True, tag_field="type", tag="request"):
+    """A raw HTTP request; `path` includes the query string. Answered with `HttpReply`."""
+
+    id: int
+    method: str
+    path: str
+    headers: list[tuple[str, str]]
+    body: Buffer
+
+
+class SocketOpenedEvent(Struct, frozen=True, tag_field="type", tag="socket_opened", omit_defaults=True):
+    """A new raw WebSocket. An error closes it with 1011. `attempt` counts from 1."""
+
+    id: int
+    conn: str
+    path: str
+    headers: list[tuple[str, str]]
+    hibernatable: bool
+    params: Raw | UnsetType = UNSET
+    attempt: int = 1
+
+
+class SocketMessageEvent(Struct, frozen=True, tag_field="type", tag="socket_message", omit_defaults=True):
+    """One message; exactly one of `text` and `data`. `index` starts at 1, a decimal string from 2**53 on."""
+
+    id: int
+    conn: str
+    index: int | str
+    text: str | UnsetType = UNSET
+    data: Buffer | UnsetType = UNSET
+    attempt: int = 1
+
+
+class SocketClosedEvent(Struct, frozen=True, tag_field="type", tag="socket_closed", omit_defaults=True):
+    """The last event of a connection. `clean` is true when the client sent a close frame."""
+
+    id: int
+    conn: str
+    code: int
+    reason: str
+    clean: bool
+    attempt: int = 1
+
+
+class AlarmEvent(Struct, frozen=True, tag_field="type", tag="alarm", omit_defaults=True):
+    """A due alarm. (`alarm`, `scheduled_at`) names it for ever; `attempt` counts from 1."""
+
+    id: int
+    alarm: str
+    scheduled_at: int
+    payload: Raw
+    attempt: int = 1
+
+
+class CallError(Struct, frozen=True, omit_defaults=True):
+    """An error in either direction. From a guest only the group `user` reaches clients as it is."""
+
+    group: str
+    code: str
+    message: str
+    metadata: Raw | UnsetType = UNSET
+
+
+class CompletionEvent(Struct, frozen=True, tag_field="type", tag="completion", omit_defaults=True):
+    """The answer to a deferred call (`timer`), by the call id that the host gave out. It settles nothing itself:
+    the guest does not list it in `settled`."""
+
+    id: int
+    call: int
+    result: Raw | UnsetType = UNSET
+    error: CallError | UnsetType = UNSET
+
+
+Event = (
+    StartEvent
+    | StopEvent
+    | ActionEvent
+    | RequestEvent
+    | SocketOpenedEvent
+    | SocketMessageEvent
+    | SocketClosedEvent
+    | AlarmEvent
+    | CompletionEvent
+)
+
+
+class Turn(Struct, frozen=True):
+    """One entry into the guest. `now` is frozen for the whole turn."""
+
+    turn: int
+    now: int
+    events: list[Event]
+
+
+# --- guest -> host: the reply of a turn --------------------------------------------------------------------------
+
+
+class Settled(Struct, frozen=True, omit_defaults=True):
+    """One event that is finished: a result (absent means null), or an error."""
+
+    event: int
+    result: Raw | UnsetType = UNSET
+    error: CallError | UnsetType = UNSET
+
+
+class TurnReply(Struct, frozen=True, forbid_unknown_fields=True):
+    """`pending` is the number of delivered events that have not settled (completions are not counted)."""
+
+    settled: list[Settled]
+    pending: int
+
+
+class StartReply(Struct, frozen=True, omit_defaults=True):
+    """What a guest tells of itself when its start settles; everything is optional.
+
+    `actions` absent means any name is passed on; `request` and `socket` say whether the actor serves raw HTTP and
+    raw WebSockets. Durations in ms; the host clamps them to the operator's limits."""
+
+    actions: list[str] | None = None
+    request: bool = True
+    socket: bool = True
+    hibernate: bool = True
+    sleep_timeout: int | None = None
+    action_timeout: int | None = None
+
+
+class HttpReply(Struct, frozen=True, omit_defaults=True):
+    """The result of a `request` event."""
+
+    status: int = 200
+    headers: list[tuple[str, str]] = []
+    body: Buffer = b""
+
+
+# --- guest -> host: host calls -----------------------------------------------------------------------------------
+
+
+class KvGet(Struct, frozen=True, tag_field="call", tag="kv_get", forbid_unknown_fields=True):
+    """Up to 128 keys; ok: a list of buffers or null, in the order asked."""
+
+    keys: list[Buffer]
+
+
+class KvPut(Struct, frozen=True, tag_field="call", tag="kv_put", forbid_unknown_fields=True):
+    """Up to 128 [key, value] pairs, all or none; ok: null."""
+
+    entries: list[tuple[Buffer, Buffer]]
+
+
+class KvDelete(Struct, frozen=True, tag_field="call", tag="kv_delete", forbid_unknown_fields=True):
+    """Up to 128 keys; ok: null. A key that does not exist is no error."""
+
+    keys: list[Buffer]
+
+
+class KvList(Struct, frozen=True, tag_field="call", tag="kv_list", forbid_unknown_fields=True):
+    """By `prefix`, or by [`start`, `end`): not both. Byte order; `reverse` walks down. ok: [[key, value], ...].
+    At most `limit` entries (default and maximum 1,000) and 1 MiB of keys and values; ask again from the last key."""
+
+    prefix: Buffer | UnsetType = UNSET
+    start: Buffer | UnsetType = UNSET
+    end: Buffer | UnsetType = UNSET
+    reverse: bool = False
+    limit: int | UnsetType = UNSET
+
+
+class KvDeleteRange(Struct, frozen=True, tag_field="call", tag="kv_delete_range", forbid_unknown_fields=True):
+    """Deletes [`start`, `end`); ok: null."""
+
+    start: Buffer
+    end: Buffer
+
+
+class StateGet(Struct, frozen=True, tag_field="call", tag="state_get", forbid_unknown_fields=True):
+    """ok: the actor's state document (a Value), or null if it was never put."""
+
+
+class StatePut(Struct, frozen=True, tag_field="call", tag="state_put", forbid_unknown_fields=True):
+    """Replaces the state document; ok: null."""
+
+    value: Raw
+
+
+class AlarmSet(Struct, frozen=True, tag_field="call", tag="alarm_set", forbid_unknown_fields=True, omit_defaults=True):
+    """Sets or replaces the alarm of this id (1..128 bytes). Exactly one of `at` (ms since the epoch) and `after` (ms
+    from now). A past time fires now. ok: {"alarm": id, "at": ms}."""
+
+    alarm: str
+    at: int | UnsetType = UNSET
+    after: int | UnsetType = UNSET
+    payload: Raw | UnsetType = UNSET
+
+
+class AlarmTime(Struct, frozen=True):
+    """What `alarm_set` answers."""
+
+    alarm: str
+    at: int
+
+
+class AlarmCancel(Struct, frozen=True, tag_field="call", tag="alarm_cancel", forbid_unknown_fields=True):
+    """ok: true if there was such an alarm."""
+
+    alarm: str
+
+
+class AlarmList(Struct, frozen=True, tag_field="call", tag="alarm_list", forbid_unknown_fields=True):
+    """ok: a list of `AlarmInfo`, the earliest first."""
+
+
+class AlarmInfo(Struct, frozen=True):
+    alarm: str
+    at: int
+    payload: Raw
+
+
+class SocketSend(Struct, frozen=True, tag_field="call", tag="socket_send", forbid_unknown_fields=True):
+    """Queues a frame; exactly one of `text` and `data`. It leaves after the commit of the turn. ok: null."""
+
+    conn: str
+    text: str | UnsetType = UNSET
+    data: Buffer | UnsetType = UNSET
+
+
+class SocketClose(Struct, frozen=True, tag_field="call", tag="socket_close", forbid_unknown_fields=True):
+    """Closes after the frames queued so far. Codes 1000 and 3000..4999; reason at most 123 bytes. ok: null."""
+
+    conn: str
+    code: int = 1000
+    reason: str = ""
+
+
+class SocketSetState(Struct, frozen=True, tag_field="call", tag="socket_set_state", forbid_unknown_fields=True):
+    """Attaches a Value (up to 16 KiB) to the connection; it comes back after a wake. ok: null."""
+
+    conn: str
+    state: Raw
+
+
+class SocketSetTags(Struct, frozen=True, tag_field="call", tag="socket_set_tags", forbid_unknown_fields=True):
+    """Up to 10 tags of 1..64 bytes. ok: null."""
+
+    conn: str
+    tags: list[str]
+
+
+class SocketList(Struct, frozen=True, tag_field="call", tag="socket_list", forbid_unknown_fields=True):
+    """ok: a list of `SocketInfo` in the order of `conn`, at most `limit` (default and maximum 256), after `after`."""
+
+    after: str = ""
+    limit: int = 256
+    tag: str | UnsetType = UNSET
+
+
+class SocketInfo(Struct, frozen=True, omit_defaults=True):
+    conn: str
+    path: str
+    hibernatable: bool
+    params: Raw | UnsetType = UNSET
+    state: Raw | UnsetType = UNSET
+    tags: list[str] = []
+
+
+class Log(Struct, frozen=True, tag_field="call", tag="log", forbid_unknown_fields=True):
+    """ok: null. Over the budget of a turn or a minute lines are dropped and counted."""
+
+    level: LogLevel
+    message: str
+
+
+class Now(Struct, frozen=True, tag_field="call", tag="now", forbid_unknown_fields=True):
+    """ok: the frozen time of the turn, in ms."""
+
+
+class Random(Struct, frozen=True, tag_field="call", tag="random", forbid_unknown_fields=True):
+    """ok: a buffer of `len` (1..65,536) bytes of the actor's random stream."""
+
+    len: int
+
+
+class Sleep(Struct, frozen=True, tag_field="call", tag="sleep", forbid_unknown_fields=True):
+    """An intent: sleep as soon as what is in work has settled. ok: null."""
+
+
+class Timer(Struct, frozen=True, tag_field="call", tag="timer", forbid_unknown_fields=True):
+    """Deferred: ok is {"call": id}; the completion (result null) comes `after` ms (0..2**31-1) later. Timers are never
+    durable and do not hold the actor awake."""
+
+    after: int
+
+
+class TimerStarted(Struct, frozen=True):
+    """What `timer` answers: the id that the completion will carry."""
+
+    call: int
+
+
+Call = (
+    KvGet
+    | KvPut
+    | KvDelete
+    | KvList
+    | KvDeleteRange
+    | StateGet
+    | StatePut
+    | AlarmSet
+    | AlarmCancel
+    | AlarmList
+    | SocketSend
+    | SocketClose
+    | SocketSetState
+    | SocketSetTags
+    | SocketList
+    | Log
+    | Now
+    | Random
+    | Sleep
+    | Timer
+)

@@ -1,0 +1,200 @@
+"""The table of host calls: one row per call, with its Struct, the capability it needs, what it answers, its handler.
+
+A new call is a row here, a Struct, a golden vector and a hostile test; a test fails if one of them is missing.
+Handlers translate between envelopes and capabilities and do nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import UNSET, Raw, Struct
+
+from host.bridge import envelopes as e
+from host.bridge.envelopes import Buffer
+from host.capabilities import alarms, document, intents, kv, sockets
+from host.capabilities.log import LogBudget
+from host.capabilities.random import RandomStream
+from host.capabilities.recorder import TurnRecorder
+from host.capabilities.state import ActorState, Connection
+from host.capabilities.timers import Timers
+from host.model.errors import CallerError
+from host.model.limits import Limits
+
+__all__ = ["HOST_CALLS", "MAX_RANDOM", "HostCall", "TurnContext"]
+
+MAX_RANDOM = 65_536
+
+
+class TurnContext:
+    """What handlers work on: the actor's state, and what the running turn has recorded."""
+
+    __slots__ = ("limits", "log", "now_ms", "random", "recorder", "state", "timers")
+
+    def __init__(self, state: ActorState, limits: Limits, random: RandomStream) -> None:
+        self.state = state
+        self.limits = limits
+        self.random = random
+        self.recorder = TurnRecorder()
+        self.log = LogBudget()
+        self.timers = Timers()
+        self.now_ms = 0
+
+
+class HostCall(Struct, frozen=True):
+    """`capability` is None for what every guest has. `ok` is the type of the answer, for the schemas."""
+
+    struct: type[Struct]
+    capability: str | None
+    ok: Any
+    run: Callable[[TurnContext, Any], Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.struct.__struct_config__.tag)
+
+
+def _kv_get(turn: TurnContext, call: Any) -> Any:
+    return kv.get(turn.state, turn.limits, call.keys)
+
+
+def _kv_put(turn: TurnContext, call: Any) -> None:
+    kv.put(turn.state, turn.recorder, turn.limits, call.entries)
+
+
+def _kv_delete(turn: TurnContext, call: Any) -> None:
+    kv.delete(turn.state, turn.recorder, turn.limits, call.keys)
+
+
+def _kv_list(turn: TurnContext, call: Any) -> Any:
+    return kv.list_range(
+        turn.state,
+        turn.limits,
+        prefix=_given(call.prefix),
+        start=_given(call.start),
+        end=_given(call.end),
+        reverse=call.reverse,
+        limit=_given(call.limit),
+    )
+
+
+def _kv_delete_range(turn: TurnContext, call: Any) -> None:
+    kv.delete_range(turn.state, turn.recorder, turn.limits, call.start, call.end)
+
+
+def _state_get(turn: TurnContext, call: Any) -> Any:
+    found = document.get_document(turn.state)
+    return None if found is None else Raw(found)
+
+
+def _state_put(turn: TurnContext, call: Any) -> None:
+    document.put_document(turn.state, turn.recorder, turn.limits, bytes(call.value))
+
+
+def _alarm_set(turn: TurnContext, call: Any) -> Any:
+    row = alarms.set_alarm(
+        turn.state,
+        turn.recorder,
+        turn.limits,
+        turn.now_ms,
+        call.alarm,
+        at=_given(call.at),
+        after=_given(call.after),
+        payload=b"null" if call.payload is UNSET else bytes(call.payload),
+    )
+    return e.AlarmTime(row.alarm_id, row.scheduled_at)
+
+
+def _alarm_cancel(turn: TurnContext, call: Any) -> Any:
+    return alarms.cancel_alarm(turn.state, turn.recorder, turn.limits, call.alarm)
+
+
+def _alarm_list(turn: TurnContext, call: Any) -> Any:
+    rows = alarms.list_alarms(turn.state)
+    return [e.AlarmInfo(row.alarm_id, row.scheduled_at, Raw(row.payload)) for row in rows]
+
+
+def _socket_send(turn: TurnContext, call: Any) -> None:
+    if (call.text is UNSET) == (call.data is UNSET):
+        raise CallerError("request", "invalid", "a frame has exactly one of 'text' and 'data'")
+    data = call.data if call.text is UNSET else call.text
+    sockets.send(turn.state, turn.recorder, turn.limits, call.conn, data)
+
+
+def _socket_close(turn: TurnContext, call: Any) -> None:
+    sockets.close(turn.state, turn.recorder, call.conn, call.code, call.reason)
+
+
+def _socket_set_state(turn: TurnContext, call: Any) -> None:
+    sockets.set_state(turn.state, turn.recorder, turn.limits, call.conn, bytes(call.state))
+
+
+def _socket_set_tags(turn: TurnContext, call: Any) -> None:
+    sockets.set_tags(turn.state, turn.recorder, turn.limits, call.conn, call.tags)
+
+
+def _socket_list(turn: TurnContext, call: Any) -> Any:
+    found = sockets.list_connections(turn.state, after=call.after, limit=call.limit, tag=_given(call.tag))
+    return [_socket_info(connection) for connection in found]
+
+
+def _log(turn: TurnContext, call: Any) -> None:
+    turn.log.log(turn.recorder, turn.limits, call.level, call.message)
+
+
+def _now(turn: TurnContext, call: Any) -> Any:
+    return turn.now_ms
+
+
+def _random(turn: TurnContext, call: Any) -> Any:
+    if not 1 <= call.len <= MAX_RANDOM:
+        raise CallerError("request", "invalid", f"'len' is 1 to {MAX_RANDOM}")
+    return turn.random.read(call.len)
+
+
+def _sleep(turn: TurnContext, call: Any) -> None:
+    intents.sleep(turn.recorder)
+
+
+def _timer(turn: TurnContext, call: Any) -> Any:
+    return e.TimerStarted(turn.timers.start(turn.recorder, turn.limits, call.after))
+
+
+def _given(field: Any) -> Any:
+    return None if field is UNSET else field
+
+
+def _socket_info(connection: Connection) -> e.SocketInfo:
+    return e.SocketInfo(
+        connection.conn_id,
+        connection.path,
+        connection.hibernatable,
+        UNSET if connection.params is None else Raw(connection.params),
+        UNSET if connection.state is None else Raw(connection.state),
+        list(connection.tags),
+    )
+
+
+HOST_CALLS: tuple[HostCall, ...] = (
+    HostCall(e.KvGet, "kv", list[Buffer | None], _kv_get),
+    HostCall(e.KvPut, "kv", None, _kv_put),
+    HostCall(e.KvDelete, "kv", None, _kv_delete),
+    HostCall(e.KvList, "kv", list[tuple[Buffer, Buffer]], _kv_list),
+    HostCall(e.KvDeleteRange, "kv", None, _kv_delete_range),
+    HostCall(e.StateGet, "state", Raw, _state_get),
+    HostCall(e.StatePut, "state", None, _state_put),
+    HostCall(e.AlarmSet, "alarm", e.AlarmTime, _alarm_set),
+    HostCall(e.AlarmCancel, "alarm", bool, _alarm_cancel),
+    HostCall(e.AlarmList, "alarm", list[e.AlarmInfo], _alarm_list),
+    HostCall(e.SocketSend, "socket", None, _socket_send),
+    HostCall(e.SocketClose, "socket", None, _socket_close),
+    HostCall(e.SocketSetState, "socket", None, _socket_set_state),
+    HostCall(e.SocketSetTags, "socket", None, _socket_set_tags),
+    HostCall(e.SocketList, "socket", list[e.SocketInfo], _socket_list),
+    HostCall(e.Log, None, None, _log),
+    HostCall(e.Now, None, int, _now),
+    HostCall(e.Random, None, Buffer, _random),
+    HostCall(e.Sleep, "sleep", None, _sleep),
+    HostCall(e.Timer, "timer", e.TimerStarted, _timer),
+)

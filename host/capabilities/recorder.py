@@ -1,0 +1,77 @@
+"""Collects what one turn wants to change or send. Nothing of it is visible before the commit."""
+
+from __future__ import annotations
+
+from host.model.effects import DeferredTimer, KvDelete, KvOp, KvPut, LogLine, Output, TurnEffects
+from host.model.records import AlarmRow
+
+__all__ = ["TurnRecorder"]
+
+
+class TurnRecorder:
+    """Lists in the order of the calls; of state, alarms and connections only the last value of the turn counts.
+    `over_state` is the size of a state document that was refused, until a smaller one replaces it."""
+
+    __slots__ = (
+        "alarms",
+        "connections",
+        "kv",
+        "logs",
+        "logs_dropped",
+        "outputs",
+        "over_state",
+        "size",
+        "sleep",
+        "state",
+        "timers",
+    )
+
+    def __init__(self) -> None:
+        self.kv: list[KvOp] = []
+        self.state: bytes | None = None
+        self.alarms: dict[str, AlarmRow | None] = {}
+        self.connections: dict[str, tuple[bytes | None, tuple[str, ...]]] = {}
+        self.outputs: list[Output] = []
+        self.logs: list[LogLine] = []
+        self.timers: list[DeferredTimer] = []
+        self.sleep = False
+        self.logs_dropped = 0
+        self.over_state: int | None = None
+        self.size = 0
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.kv.append(KvPut(key, value))
+        self.size += len(key) + len(value)
+
+    def delete(self, key: bytes) -> None:
+        self.kv.append(KvDelete(key))
+        self.size += len(key)
+
+    def output(self, output: Output, size: int) -> None:
+        self.outputs.append(output)
+        self.size += size
+
+    def effects(self) -> TurnEffects:
+        return TurnEffects(
+            kv=tuple(self.kv),
+            state=self.state,
+            alarms=self.alarms,
+            connections=self.connections,
+            outputs=tuple(self.outputs),
+            logs=tuple(self.logs),
+            timers=tuple(self.timers),
+            sleep=self.sleep,
+            logs_dropped=self.logs_dropped,
+            size=self.total(),
+        )
+
+    def total(self) -> int:
+        """Raw bytes of all that is recorded."""
+        size = self.size
+        if self.state is not None:
+            size += len(self.state)
+        for alarm_id, row in self.alarms.items():
+            size += len(alarm_id) + (0 if row is None else len(row.payload))
+        for attached, tags in self.connections.values():
+            size += (0 if attached is None else len(attached)) + sum(map(len, tags))
+        return size

@@ -1,0 +1,97 @@
+"""The hydrated state of one actor: what its capabilities read and change in memory, ahead of the commit.
+
+While a hop runs it belongs to the hop's thread; between hops the actor adds and removes connections and settles
+alarms. After a fault the whole of it is thrown away and hydrated anew, which is why nothing here can be undone.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from host.capabilities.kv_view import KvView
+from host.model.records import ActorImage, AlarmRow, ConnectionRow
+
+__all__ = ["ActorState", "Connection"]
+
+
+class Connection:
+    """What a guest sees of one connection. `open` turns false when the guest closes it in the running hop."""
+
+    __slots__ = ("conn_id", "hibernatable", "open", "params", "path", "state", "tags")
+
+    def __init__(
+        self,
+        conn_id: str,
+        path: str,
+        params: bytes | None = None,
+        state: bytes | None = None,
+        tags: tuple[str, ...] = (),
+        hibernatable: bool = True,
+    ) -> None:
+        self.conn_id = conn_id
+        self.path = path
+        self.params = params
+        self.state = state
+        self.tags = tags
+        self.hibernatable = hibernatable
+        self.open = True
+
+
+class ActorState:
+    """The KV view is bound to its reader by the session of host calls. `fire_seq` is the last one given out: it rises
+    with every setting of an alarm, over all alarms of the actor."""
+
+    __slots__ = ("_order", "alarms", "connections", "document", "fire_seq", "kv")
+
+    def __init__(self) -> None:
+        self.document: bytes | None = None
+        self.alarms: dict[str, AlarmRow] = {}
+        self.connections: dict[str, Connection] = {}
+        self.fire_seq = 0
+        self.kv = KvView()
+        self._order: list[str] | None = None
+
+    @classmethod
+    def from_image(cls, image: ActorImage) -> ActorState:
+        state = cls()
+        state.document = image.state
+        state.alarms = {row.alarm_id: row for row in image.alarms}
+        state.fire_seq = max((row.fire_seq for row in image.alarms), default=0)
+        state.kv.bytes_estimate = image.record.kv_bytes
+        for row in image.connections:
+            state.add_connection(row)
+        return state
+
+    @property
+    def kv_bytes(self) -> int:
+        """Never below the true size of the KV; exact after a start and after a refresh."""
+        return self.kv.bytes_estimate
+
+    def add_connection(self, row: ConnectionRow) -> None:
+        self.connections[row.conn_id] = Connection(
+            row.conn_id, row.path, row.params, row.state, row.tags, row.hibernatable
+        )
+        self._order = None
+
+    def remove_connection(self, conn_id: str) -> None:
+        """The connection is gone (an unknown one is no error: both sides may end it)."""
+        if self.connections.pop(conn_id, None) is not None:
+            self._order = None
+
+    def connections_after(self, conn_id: str) -> list[str]:
+        """The ids above `conn_id`, in order; the guest pages through them, so the order is kept between calls."""
+        if self._order is None:
+            self._order = sorted(self.connections)
+        return self._order[bisect_right(self._order, conn_id) :]
+
+    def alarm_settled(self, alarm_id: str, fire_seq: int) -> bool:
+        """Forgets an alarm whose handler settled with a result, unless its id was set again meanwhile."""
+        row = self.alarms.get(alarm_id)
+        if row is None or row.fire_seq != fire_seq:
+            return False
+        del self.alarms[alarm_id]
+        return True
+
+    def committed(self) -> None:
+        """The hop is durable: its KV writes become part of the cache."""
+        self.kv.committed()

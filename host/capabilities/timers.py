@@ -1,0 +1,42 @@
+"""Timers: deferred calls that complete after a delay. They are never durable, and a start has a bounded number.
+
+The completion comes after the commit of the turn that asked; `done` is how the actor says that it came or will not.
+"""
+
+from __future__ import annotations
+
+from host.capabilities.recorder import TurnRecorder
+from host.model.effects import DeferredTimer
+from host.model.errors import CallerError, limit_error
+from host.model.limits import Limits
+
+__all__ = ["MAX_DELAY", "Timers"]
+
+MAX_DELAY = 2**31 - 1
+
+
+class Timers:
+    """Those of one start. Call ids rise and are never used again in it."""
+
+    __slots__ = ("_outstanding", "next_call")
+
+    def __init__(self) -> None:
+        self.next_call = 1
+        self._outstanding: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._outstanding)
+
+    def start(self, recorder: TurnRecorder, limits: Limits, after: int) -> int:
+        if not 0 <= after <= MAX_DELAY:
+            raise CallerError("request", "invalid", f"the delay of a timer is 0 to {MAX_DELAY} ms; use an alarm")
+        if len(self._outstanding) >= limits.timers:
+            raise limit_error("timers", len(self._outstanding) + 1, limits.timers, "wait for timers to complete")
+        call = self.next_call
+        self.next_call += 1
+        self._outstanding.add(call)
+        recorder.timers.append(DeferredTimer(call, after))
+        return call
+
+    def done(self, call: int) -> None:
+        self._outstanding.discard(call)

@@ -1,0 +1,66 @@
+"""The command `dormice`: its sub-commands, and how it ends.
+
+Whatever goes wrong ends as one line, `group/code: message`, on stderr and exit code 1; a stack trace is nobody's
+answer. The commands import what they need when they run, so that talking to a host does not load the engine.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from host import __version__
+from host.cli import actors, connect, demo, deploy, inspect, serve
+from host.cli.failures import report
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="dormice",
+    help="A sandboxed dynamic-actor host: tenants' JavaScript or Wasm in isolates that sleep with their sockets open.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dormice {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("serve")(serve.serve)
+app.command("deploy")(deploy.deploy)
+app.command("actors")(actors.actors)
+app.command("call")(actors.call)
+app.command("connect")(connect.connect)
+app.command("inspect")(inspect.inspect)
+app.command("demo")(demo.demo)
+
+
+def main() -> None:
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader of our output has gone; nothing may be flushed into it at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, it is told as one line
+        report(error)
+        sys.exit(1)

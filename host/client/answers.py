@@ -1,0 +1,66 @@
+"""Answers of the host: decoded where they are good, raised as the host's own typed errors where they are not.
+
+An error of the host comes back as the exception that the host raised (`host.model.errors`); what is not an answer of a
+host at all (a proxy's page, nobody listening) is an error of the group `client`.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+
+from host.model.errors import DormiceError, ErrorInfo, UnavailableError, error_from_info
+from host.model.snapshot import ActorSnapshot
+
+__all__ = ["decode_answer", "decode_snapshot", "error_of", "unreachable"]
+
+T = TypeVar("T")
+
+
+class _Error(Struct, frozen=True):
+    group: str
+    code: str
+    message: str
+    metadata: Raw = Raw()
+
+
+def decode_answer(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DormiceError("client", "bad_answer", f"the answer is not what a host sends: {error}") from error
+
+
+def error_of(status: int, body: bytes, retry_after: str | None = None) -> DormiceError:
+    """The exception for an answer that is no success."""
+    try:
+        told = msgspec.json.decode(body, type=_Error)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return DormiceError("client", "bad_answer", f"status {status}, and not from a host by its body")
+    after = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
+    return error_from_info(replace(_info(told), retryable=status == 503, retry_after=after))
+
+
+def _info(told: _Error) -> ErrorInfo:
+    metadata = bytes(told.metadata)
+    return ErrorInfo(told.group, told.code, told.message, metadata=metadata if metadata not in (b"", b"null") else None)
+
+
+def decode_snapshot(body: bytes) -> ActorSnapshot:
+    """Its `last_error` travels as errors do, with metadata as JSON; everything else is the record as it is."""
+    fields = decode_answer(body, dict[str, Raw])
+    told = bytes(fields.get("last_error", Raw(b"null")))
+    fields["last_error"] = Raw(b"null")
+    snapshot = decode_answer(msgspec.json.encode(fields), ActorSnapshot)
+    if told == b"null":
+        return snapshot
+    return replace(snapshot, last_error=_info(decode_answer(told, _Error)))
+
+
+def unreachable(endpoint: str, reason: object) -> DormiceError:
+    return UnavailableError(
+        "client", "unreachable", f"no host answers at {endpoint} ({reason}); start one with `dormice serve`"
+    )

@@ -1,0 +1,176 @@
+"""The client: one object per host, an async context manager.
+
+    async with Client("http://127.0.0.1:6420") as host:
+        await host.deploy("counter", source, "text/javascript")
+        actor = await host.get_or_create("counter", ["room-1"])
+        print(await host.call(actor.actor_id, "increment", 1))
+
+Arguments and results are Python objects as `host.wire.values` maps them (bytes are a Uint8Array, big integers a
+BigInt). Every method raises `host.model.errors.DormiceError`s: the host's own, or group `client` when no host answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+from msgspec import Raw, Struct
+
+from host.client.answers import decode_answer, decode_snapshot, error_of, unreachable
+from host.client.records import ActorInfo, ActorPage, DefinitionInfo, HealthInfo, ModuleInfo
+from host.client.socket import ActorSocket, open_socket
+from host.model.snapshot import ActorSnapshot
+from host.wire.cbor import value_to_cbor
+from host.wire.keys import encode_key
+from host.wire.values import from_python, to_python
+
+__all__ = ["DEFAULT_ENDPOINT", "Client"]
+
+T = TypeVar("T")
+DEFAULT_ENDPOINT = "http://127.0.0.1:6420"
+# Longer than the host's own time-out of a handler, so that the host's answer comes first.
+TIMEOUT = httpx.Timeout(75.0, connect=5.0)
+
+
+class _Created(Struct, frozen=True):
+    actor: ActorInfo
+    created: bool = True
+
+
+class _Pagination(Struct, frozen=True):
+    cursor: str | None = None
+
+
+class _Listed(Struct, frozen=True):
+    actors: list[ActorInfo]
+    pagination: _Pagination = _Pagination()
+
+
+class _Output(Struct, frozen=True):
+    output: Raw
+
+
+class Client:
+    def __init__(
+        self,
+        endpoint: str = DEFAULT_ENDPOINT,
+        *,
+        token: str | None = None,
+        namespace: str = "default",
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.endpoint = endpoint.rstrip("/")
+        self._token = token
+        self._namespace = namespace
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.AsyncClient(headers=headers, timeout=TIMEOUT, trust_env=False, transport=transport)
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    # modules and definitions -------------------------------------------------------------------------------------
+
+    async def upload(self, data: bytes, content_type: str) -> ModuleInfo:
+        """`content_type` is `application/wasm` or `text/javascript`."""
+        return await self._ask("POST", "/modules", ModuleInfo, content=data, content_type=content_type)
+
+    async def define(self, name: str, module: str, **more: Any) -> DefinitionInfo:
+        """A new version of a definition; `options` and `limits` as the control plane takes them."""
+        return await self._put_definition(name, {"module": module, **more})
+
+    async def deploy(self, name: str, data: bytes, content_type: str) -> DefinitionInfo:
+        module = await self.upload(data, content_type)
+        return await self.define(name, module.digest)
+
+    async def deploy_url(self, name: str, url: str, sha256: str) -> DefinitionInfo:
+        """The host loads the module itself."""
+        return await self._put_definition(name, {"url": url, "sha256": sha256})
+
+    # actors ------------------------------------------------------------------------------------------------------
+
+    async def get_or_create(self, name: str, key: Sequence[str] = (), input: Any = None) -> ActorInfo:
+        """`input` is what the actor gets when it is created; no guest code runs here."""
+        body: dict[str, Any] = {"name": name, "key": encode_key(key)}
+        if input is not None:
+            body["input"] = value_to_cbor(from_python(input))  # bytes become base64 in JSON
+        return (await self._ask("PUT", "/actors", _Created, content=msgspec.json.encode(body))).actor
+
+    async def actors(
+        self, name: str | None = None, *, limit: int | None = None, cursor: str | None = None
+    ) -> ActorPage:
+        query = {"name": name, "limit": limit, "cursor": cursor}
+        listed = await self._ask(
+            "GET", "/actors", _Listed, query={k: str(v) for k, v in query.items() if v is not None}
+        )
+        return ActorPage(listed.actors, listed.pagination.cursor)
+
+    async def snapshot(self, actor_id: str) -> ActorSnapshot:
+        """The host's record of the actor, which is not woken for it."""
+        return decode_snapshot(await self.snapshot_json(actor_id))
+
+    async def snapshot_json(self, actor_id: str) -> bytes:
+        """The same as the host sends it."""
+        return bytes(await self._ask("GET", f"/actors/{_part(actor_id)}/snapshot", Raw))
+
+    async def sleep(self, actor_id: str) -> None:
+        """Returns once the actor sleeps."""
+        await self._ask("POST", f"/actors/{_part(actor_id)}/sleep", Raw)
+
+    async def destroy(self, actor_id: str) -> None:
+        await self._ask("DELETE", f"/actors/{_part(actor_id)}", Raw)
+
+    async def call(self, actor_id: str, action: str, *args: Any) -> Any:
+        """Carries an action out, waking the actor if it sleeps."""
+        path = f"/gateway/{_part(actor_id)}/action/{_part(action)}"
+        body = b'{"args":' + from_python(list(args)) + b"}"
+        return to_python(bytes((await self._ask("POST", path, _Output, content=body)).output))
+
+    async def connect(self, actor_id: str, path: str = "") -> ActorSocket:
+        """A raw WebSocket; `path` is what the actor sees, with its query string."""
+        url = f"{self.endpoint}/gateway/{_part(actor_id)}/websocket/{path.lstrip('/')}"
+        return await open_socket("ws" + url.removeprefix("http"), self._token)
+
+    async def health(self) -> HealthInfo:
+        """`up` or `draining`."""
+        return await self._ask("GET", "/health", HealthInfo, also=503)
+
+    async def _put_definition(self, name: str, body: dict[str, Any]) -> DefinitionInfo:
+        return await self._ask("PUT", f"/definitions/{_part(name)}", DefinitionInfo, content=msgspec.json.encode(body))
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        *,
+        content: bytes | None = None,
+        content_type: str = "application/json",
+        query: dict[str, str] | None = None,
+        also: int | None = None,
+    ) -> T:
+        """`also` is a status besides 2xx that carries an answer."""
+        params = dict(query or {})
+        if self._namespace != "default":
+            params["namespace"] = self._namespace
+        headers = {"content-type": content_type} if content is not None else {}
+        try:
+            answer = await self._http.request(
+                method, self.endpoint + path, params=params, content=content, headers=headers
+            )
+        except httpx.InvalidURL as error:
+            raise unreachable(self.endpoint, "not a URL") from error
+        except httpx.HTTPError as error:
+            raise unreachable(self.endpoint, type(error).__name__) from error
+        if not answer.is_success and answer.status_code != also:
+            raise error_of(answer.status_code, answer.content, answer.headers.get("retry-after"))
+        return decode_answer(answer.content, kind)
+
+
+def _part(text: str) -> str:
+    return quote(text, safe="")

@@ -1,0 +1,88 @@
+"""A raw WebSocket to an actor: text is str, binary is bytes. It stays open while the actor sleeps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
+from websockets.typing import Subprotocol
+
+from host.client.answers import error_of, unreachable
+
+__all__ = ["ActorSocket", "SocketClosed", "open_socket"]
+
+# Above the host's own limit for a message, so that what the host sends always arrives.
+MAX_FRAME = 2 * 1024 * 1024
+OPEN_TIMEOUT = 30.0
+
+
+class SocketClosed(Exception):
+    """The socket is closed; `code` and `reason` as the host gave them (1006 if the connection was cut)."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"the socket was closed: {code} {reason}".rstrip())
+        self.code = code
+        self.reason = reason
+
+
+class ActorSocket:
+    """Use as an async context manager; iterate to receive until it closes."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    async def send(self, data: str | bytes) -> None:
+        try:
+            await self._connection.send(data)
+        except ConnectionClosed as error:
+            raise _closed(error) from error
+
+    async def receive(self) -> str | bytes:
+        try:
+            return await self._connection.recv()
+        except ConnectionClosed as error:
+            raise _closed(error) from error
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        await self._connection.close(code, reason)
+
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+        """Frames until the socket is closed, by whomever."""
+        while True:
+            try:
+                frame = await self.receive()
+            except SocketClosed:
+                return
+            yield frame
+
+    async def __aenter__(self) -> ActorSocket:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+async def open_socket(url: str, token: str | None) -> ActorSocket:
+    """Raises the host's own error if it refuses the upgrade."""
+    try:
+        connection = await connect(
+            url,
+            subprotocols=[Subprotocol("rivet")],
+            additional_headers={"authorization": f"Bearer {token}"} if token else None,
+            compression=None,
+            max_size=MAX_FRAME,
+            open_timeout=OPEN_TIMEOUT,
+            proxy=None,
+        )
+    except InvalidStatus as error:
+        answer = error.response
+        raise error_of(answer.status_code, bytes(answer.body or b""), answer.headers.get("retry-after")) from error
+    except (OSError, TimeoutError, InvalidHandshake, InvalidMessage) as error:
+        raise unreachable(url, type(error).__name__) from error
+    return ActorSocket(connection)
+
+
+def _closed(error: ConnectionClosed) -> SocketClosed:
+    frame = error.rcvd
+    return SocketClosed(frame.code, frame.reason) if frame is not None else SocketClosed(1006, "connection cut")

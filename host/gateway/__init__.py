@@ -1,0 +1,2 @@
+"""Bytes of strangers become events, events become bytes: HTTP and WebSockets of both planes, and sockets that outlive
+instances."""

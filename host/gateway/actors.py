@@ -1,0 +1,145 @@
+"""Behind the gateway address: actions, requests, and the small questions about one actor, over HTTP.
+
+    POST action/{name}   ANY request/{rest}   GET metadata   GET health
+
+Addresses are resolved here for HTTP and WebSockets alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, unquote
+
+from starlette.responses import Response
+
+from host import __version__
+from host.gateway.bodies import read_body
+from host.gateway.exchange import Deps, Exchange, json_response
+from host.gateway.headers import reply_headers, request_headers
+from host.gateway.targets import DirectTarget, Target, parse_target
+from host.gateway.values import action_args, conn_params, require_json_encoding
+from host.model.errors import CallerError, GuestFault, error_from_info
+from host.model.ids import is_id
+from host.model.records import ActorRecord
+from host.model.tunnel import ActionCall, HttpCall
+
+__all__ = ["ActorRoutes", "not_found", "raw_route_path"]
+
+# Room for {"args": } and blanks around the arguments.
+ENVELOPE = 1_024
+
+
+class ActorRoutes:
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+
+    def target_of(self, scope: Mapping[str, Any]) -> Target:
+        query: bytes = scope.get("query_string", b"")
+        return parse_target(raw_route_path(scope), query.decode("latin-1"), max_input=self._deps.limits.input)
+
+    async def resolve(self, target: Target) -> ActorRecord:
+        """The actor that an address names; a query may create it. No guest code runs."""
+        service, actor = self._deps.service, target.actor
+        if isinstance(actor, DirectTarget):
+            if not is_id(actor.actor_id):
+                raise CallerError("actor", "not_found", "there is no such actor")
+            return await service.record(actor.actor_id)
+        if actor.method == "getOrCreate":
+            return (await service.get_or_create(actor.tenant, actor.name, actor.key, actor.input))[0]
+        found = await service.find(actor.tenant, actor.name, actor.key)
+        if found is None:
+            raise CallerError("actor", "not_found", "there is no actor of this name and key")
+        return found
+
+    async def answer(self, exchange: Exchange, target: Target) -> Response:
+        """The caller has been authorised."""
+        kind, method = target.kind, exchange.request.method
+        if kind == "action" and len(target.rest) > 1:
+            exchange.route = "gateway.action"
+            if method != "POST":
+                raise _wrong_method("POST")
+            return await self._action(exchange, target)
+        if kind == "request":
+            exchange.route = "gateway.request"
+            return await self._request(exchange, target)
+        if kind in ("metadata", "health") and not target.rest:
+            exchange.route = f"gateway.{kind}"
+            if method not in ("GET", "HEAD"):
+                raise _wrong_method("GET")
+            record = exchange.record = await self.resolve(target)
+            return self._health(record) if kind == "health" else self._metadata(record)
+        raise not_found(kind)
+
+    async def _action(self, exchange: Exchange, target: Target) -> Response:
+        deps, request = self._deps, exchange.request
+        require_json_encoding(request.headers)
+        conn_params(request.headers, [], deps.limits.conn_params)
+        allowed = deps.limits.action
+        body = await read_body(request, deps.clock, limit="action", allowed=allowed + ENVELOPE)
+        args = action_args(body, allowed)
+        record = exchange.record = await self.resolve(target)
+        reply = await deps.service.action(ActionCall(record.actor_id, unquote(target.rest[1:]), args, exchange.ray))
+        if reply.error is not None:
+            raise error_from_info(reply.error)
+        return Response(b'{"output":%b}' % reply.output, media_type="application/json")
+
+    async def _request(self, exchange: Exchange, target: Target) -> Response:
+        deps, request = self._deps, exchange.request
+        conn_params(request.headers, [], deps.limits.conn_params)
+        body = await read_body(request, deps.clock, limit="body", allowed=deps.limits.body)
+        record = exchange.record = await self.resolve(target)
+        headers = request_headers(request.headers.raw, keep_bearer=self._for_the_actor)
+        call = HttpCall(record.actor_id, request.method, target.url, headers, body, exchange.ray)
+        reply = await deps.service.request(call)
+        if reply.error is not None:
+            raise error_from_info(reply.error)
+        if not 200 <= reply.status <= 599:
+            raise GuestFault("bad_reply", "the actor answered with a status that is none", detail=str(reply.status))
+        bodiless = reply.status in (204, 304)
+        response = Response(b"" if bodiless else reply.body, reply.status)
+        passed = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply_headers(reply.headers)]
+        own = [] if bodiless else [(b"content-length", str(len(reply.body)).encode())]
+        response.raw_headers = [*passed, *own]
+        return response
+
+    def _for_the_actor(self, authorization: str) -> bool:
+        """An application may authorise its users itself where the host does not ask for a token; the admin's token is
+        never shown to a guest."""
+        _, _, token = authorization.partition(" ")
+        return self._deps.auth.data_is_open and not self._deps.auth.is_admin_token(token.strip())
+
+    def _metadata(self, record: ActorRecord) -> Response:
+        actor = {"id": record.actor_id, "name": record.name, "key": list(record.key), "generation": record.generation}
+        body = {"runtime": "dormice", "version": __version__, "actor": actor}
+        return json_response(body)
+
+    def _health(self, record: ActorRecord) -> Response:
+        """Does not wake the actor."""
+        body = {"status": "ok", "lifecycle": self._deps.service.lifecycle_of(record.actor_id)}
+        return json_response(body)
+
+
+def not_found(kind: str) -> CallerError:
+    known = {
+        "connect": "the /connect protocol is not available on this host; use action/, request/ and websocket/",
+        "queue": "queues are not available on this host",
+        "session": "sessions are not available on this host",
+        "websocket": "websocket/ takes a WebSocket upgrade",
+    }
+    return CallerError("request", "not_found", known.get(kind, "there is nothing at this path of an actor"))
+
+
+def raw_route_path(scope: Mapping[str, Any]) -> str:
+    """The escaped path below the mount point. Servers that keep no raw path get their decoded one escaped again."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    raw = scope.get("raw_path")
+    text = raw.decode("latin-1") if isinstance(raw, bytes) else quote(path)
+    for prefix in (root, quote(root)):
+        if prefix and text.startswith(prefix + "/"):
+            return text[len(prefix) :]
+    return text
+
+
+def _wrong_method(allowed: str) -> CallerError:
+    return CallerError("actor", "method_not_allowed", f"use {allowed} here")

@@ -1,0 +1,110 @@
+"""Errors as clients see them: one JSON shape for HTTP answers and refused upgrades, one form for close reasons.
+
+Guarantees: whatever is not a `DormiceError`, and every error of the group `internal`, is masked, and the ray id in the
+answer is the one in the log line; `detail` is logged and never sent; each refusal is logged and counted (delivery.md
+D10). Lines name the route, never the path or the query string, for both may hold tokens.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+from starlette.responses import Response
+
+from host.model.errors import MASKED_MESSAGE, DormiceError, InternalError, status_of
+from host.model.ports import Metrics
+from host.model.records import ActorRecord
+from host.telemetry.logging import get_logger
+from host.wire.keys import encode_key
+
+__all__ = ["Refusal", "close_reason", "cut_reason", "refuse"]
+
+MAX_REASON = 123
+
+log = get_logger("gateway")
+
+
+class _ActorBody(Struct):
+    """Spelled as the protocol spells it."""
+
+    actor_id: str = msgspec.field(name="actorId")
+    generation: int
+    key: str
+
+
+class _ErrorBody(Struct):
+    group: str
+    code: str
+    message: str
+    metadata: Raw | UnsetType = UNSET
+    actor: _ActorBody | UnsetType = UNSET
+
+
+class Refusal(Struct, frozen=True):
+    """An error ready to be sent, on HTTP or in place of a handshake."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def response(self) -> Response:
+        return Response(self.body, self.status, headers=dict(self.headers), media_type="application/json")
+
+
+def refuse(error: Exception, *, ray: str, route: str, metrics: Metrics, actor: ActorRecord | None = None) -> Refusal:
+    """Logs and counts the error, and says what the client is to see of it."""
+    if isinstance(error, DormiceError):
+        shown, traceback = error, None
+    else:
+        shown, traceback = InternalError(repr(error)), error
+    masked = shown.group == "internal"
+    status = status_of(shown.group, shown.code)
+    _log(shown, traceback, status, ray, route, actor)
+    metrics.count("errors", "user" if shown.group == "user" else shown.name)
+
+    body = _ErrorBody(shown.group, shown.code, MASKED_MESSAGE if masked else shown.message)
+    if shown.metadata is not None and not masked:
+        body.metadata = Raw(shown.metadata)
+    if actor is not None:
+        body.actor = _ActorBody(actor.actor_id, actor.generation, encode_key(actor.key))
+    headers: list[tuple[str, str]] = []
+    if shown.retry_after is not None:
+        headers.append(("retry-after", str(max(1, math.ceil(shown.retry_after)))))
+    if status == 401:
+        headers.append(("www-authenticate", "Bearer"))
+    return Refusal(status, tuple(headers), msgspec.json.encode(body))
+
+
+def close_reason(group: str, code: str, ray: str = "") -> str:
+    """`group.code#ray`, within what a close frame can carry."""
+    return cut_reason(f"{group}.{code}#{ray}" if ray else f"{group}.{code}")
+
+
+def cut_reason(text: str) -> str:
+    """At most 123 bytes of UTF-8, cut between characters."""
+    data = text.encode("utf-8", "replace")
+    return data[:MAX_REASON].decode("utf-8", "ignore")
+
+
+def _log(
+    error: DormiceError, traceback: Exception | None, status: int, ray: str, route: str, actor: ActorRecord | None
+) -> None:
+    write = log.error if status >= 500 and error.fault != "unavailable" else log.info
+    if error.fault == "unavailable":
+        write = log.warning
+    detail = error.detail
+    if error.group == "internal" and detail is None:  # an error that a guest did not mean for its callers
+        stack = b"" if error.metadata is None else error.metadata
+        detail = f"{error.message} {stack.decode(errors='replace')}".rstrip()
+    write(
+        "request refused" if status < 500 else "request failed",
+        error=error.name,
+        status=status,
+        ray=ray,
+        route=route,
+        actor_id=actor.actor_id if actor is not None else None,
+        detail=detail,
+        exc_info=traceback,
+    )

@@ -1,0 +1,110 @@
+"""What the handlers of both planes work with: the parts of the host they may call, and one request on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from host.gateway.auth import AuthPolicy
+from host.gateway.namespaces import namespace_of
+from host.model.clock import Clock
+from host.model.errors import CallerError, UnavailableError
+from host.model.ids import RandomBytes, is_id
+from host.model.limits import Limits
+from host.model.ports import Metrics
+from host.model.records import ActorRecord
+from host.placement.api import ActorService
+from host.storage.driver import Driver
+from host.wire.keys import encode_key
+
+if TYPE_CHECKING:
+    from host.gateway.sockets import SocketGateway
+    from host.modules.api import ModuleService
+
+__all__ = ["Deps", "Endpoint", "Exchange", "Handler", "Plane", "actor_headers", "json_response"]
+
+Plane = Literal["data", "control", "open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """Everything below and beside the gateway, as `create_app` was given it."""
+
+    service: ActorService
+    modules: ModuleService
+    storage: Driver
+    sockets: SocketGateway
+    auth: AuthPolicy
+    limits: Limits
+    metrics: Metrics
+    render_metrics: Callable[[], str]
+    random: RandomBytes
+    clock: Clock
+    health: Callable[[], str]
+
+    def new_ray(self) -> str:
+        return self.random(8).hex()
+
+    def refuse_when_draining(self) -> None:
+        if self.health() != "up":
+            raise UnavailableError("node", "draining", "this host is about to stop; try again", retry_after=1.0)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One HTTP request. `record` is set once the actor is known: from then on answers and errors name it."""
+
+    request: Request
+    ray: str
+    route: str = "unknown"
+    record: ActorRecord | None = None
+
+    @property
+    def namespace(self) -> str:
+        """`?namespace=`; a namespace is created by its first use."""
+        return namespace_of(self.request.query_params.get("namespace"))
+
+    def path_id(self) -> str:
+        actor_id: str = self.request.path_params["actor_id"]
+        if not is_id(actor_id):
+            raise CallerError("actor", "not_found", "there is no such actor")
+        return actor_id
+
+
+Handler = Callable[[Exchange], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A row of the route table. A function as `plane` decides by the request."""
+
+    route: Route
+    plane: Plane | Callable[[Request], Plane]
+    handler: Handler
+
+    @classmethod
+    def row(cls, method: str, path: str, plane: Plane | Callable[[Request], Plane], handler: Handler) -> Endpoint:
+        return cls(Route(path, handler, methods=[method]), plane, handler)
+
+    def plane_of(self, request: Request) -> Plane:
+        return self.plane(request) if callable(self.plane) else self.plane
+
+
+def json_response(body: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
+
+
+def actor_headers(record: ActorRecord) -> list[tuple[str, str]]:
+    """Response headers that name the actor. Keys may be any text, so what a header cannot hold is percent-encoded."""
+    return [
+        ("x-rivet-actor", record.actor_id),
+        ("x-rivet-actor-generation", str(record.generation)),
+        ("x-rivet-actor-key", quote(encode_key(record.key), safe="/\\!#$&'()*+,:;=?@[]~")),
+    ]

@@ -1,0 +1,72 @@
+"""Headers on their way between clients and actors: what passes, and what the gateway keeps for itself. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from host.gateway.cors import CORS_PREFIX
+from host.model.errors import GuestFault
+
+__all__ = ["reply_headers", "request_headers", "socket_headers"]
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+# Of one connection, not of the request (RFC 9110 section 7.6.1), or rewritten by whoever sends it on.
+_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_OURS = ("x-rivet-", "x-dormice-")
+
+# What is stored with a connection. Never authorization or cookies: a snapshot is no place for secrets.
+_SOCKET = frozenset(
+    {"accept-language", "host", "origin", "user-agent", "x-forwarded-for", "x-forwarded-proto", "x-request-id"}
+)
+
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
+
+
+def request_headers(raw: RawHeaders, *, keep_bearer: Callable[[str], bool]) -> tuple[tuple[str, str], ...]:
+    """For an actor's request handler. `authorization` passes unless it is for the host: `keep_bearer` says so."""
+    kept = []
+    for name, value in _decoded(raw):
+        if name in _HOP or name.startswith(_OURS):
+            continue
+        if name == "authorization" and not keep_bearer(value):
+            continue
+        kept.append((name, value))
+    return tuple(kept)
+
+
+def socket_headers(raw: RawHeaders) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in _decoded(raw) if name in _SOCKET)
+
+
+def reply_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """From an actor's answer. One that HTTP cannot carry is a fault of the guest's; those that the gateway sets itself
+    (length, CORS, its own names) are left out."""
+    kept = []
+    for name, value in headers:
+        if not _NAME.match(name) or _BAD_VALUE.search(value):
+            raise GuestFault("bad_reply", "the actor answered with a header that HTTP cannot carry", detail=repr(name))
+        lower = name.lower()
+        if lower in _HOP or lower == "content-length" or lower.startswith((*_OURS, CORS_PREFIX)):
+            continue
+        kept.append((lower, value))
+    return kept
+
+
+def _decoded(raw: RawHeaders) -> Iterable[tuple[str, str]]:
+    for name, value in raw:
+        yield name.decode("latin-1").lower(), value.decode("latin-1")

@@ -1,0 +1,171 @@
+"""uvicorn's two protocols, with the gaps closed through which a stranger could hold memory or get a bare answer.
+
+Written against uvicorn 0.54, which the project pins; tests hold on to each of these:
+
+* The request line and headers are bounded (the parser itself bounds neither).
+* A body that was refused while it came is read to its end, within bounds, and thrown away: a socket that is closed with
+  unread bytes in it is reset, and a reset takes the refusal away from a client that is still sending.
+* A WebSocket whose handshake is malformed gets its refusal instead of silence.
+* An idle socket does not keep what only its handshake needed.
+* Messages before a malformed frame are delivered, even if both came in one piece.
+* A frame larger than the limit is closed with our reason, not the parser's text.
+* A client that takes nothing can be dropped: `abort` travels to the application as an ASGI extension, and a client
+  that answers no ping, or pings without reading, is dropped as well. Closing alone waits for its buffer to drain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, cast
+
+from uvicorn._types import ASGIReceiveEvent
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.frames import CloseCode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from host.gateway.pumps import ABORT_EXTENSION
+
+__all__ = ["HttpProtocol", "WebSocketProtocol"]
+
+MAX_URL = 16 * 1_024
+MAX_HEADERS = 64 * 1_024
+# How long a dead client's socket may take to swallow the last frame.
+DROP_AFTER = 5.0
+# What is still read of a request that has its answer already.
+LATE_BYTES = 64 * 1_024 * 1_024
+LATE_SECONDS = 10.0
+
+
+class HttpProtocol(HttpToolsProtocol):
+    _header_bytes = 0
+    _late_bytes = 0
+    _late_timer: asyncio.TimerHandle | None = None
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._header_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > MAX_URL:
+            raise ValueError("the request line is too long")  # the parser stops, and uvicorn answers 400
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value) + 4
+        if self._header_bytes > MAX_HEADERS:
+            raise ValueError("the headers are too long")
+        super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        if self.cycle.response_complete:
+            if self._late_timer is None:
+                self._late_timer = self.loop.call_later(LATE_SECONDS, self.transport.close)
+            self._late_bytes += len(body)
+            if self._late_bytes > LATE_BYTES:
+                self.transport.close()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self._end_of_late_body() and not self.transport.is_closing():
+            # uvicorn took its timer away when the bytes came, and sets it again with the next answer only
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_of_late_body()
+        super().connection_lost(exc)
+
+    def _end_of_late_body(self) -> bool:
+        timer, self._late_timer, self._late_bytes = self._late_timer, None, 0
+        if timer is not None:
+            timer.cancel()
+        return timer is not None
+
+
+class _FrameProtocol(ServerProtocol):
+    def fail(self, code: CloseCode | int, reason: str = "") -> None:
+        if code == CloseCode.MESSAGE_TOO_BIG:
+            reason = "message.incoming_too_long"
+        super().fail(code, reason)
+
+
+class _Inbox:
+    """What uvicorn uses of an asyncio.Queue, at a tenth of the memory: an idle socket should cost next to nothing."""
+
+    __slots__ = ("_events", "_waiter")
+
+    def __init__(self) -> None:
+        self._events: list[ASGIReceiveEvent] = []
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put_nowait(self, event: ASGIReceiveEvent) -> None:
+        self._events.append(event)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def empty(self) -> bool:
+        return not self._events
+
+    async def get(self) -> ASGIReceiveEvent:
+        while not self._events:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._events.pop(0)
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.conn = _FrameProtocol(max_size=config.ws_max_size, logger=logging.getLogger("uvicorn.error"))
+        self.queue = cast("asyncio.Queue[ASGIReceiveEvent]", _Inbox())
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.response.status_code == 101:
+            # the application's task starts later, so it finds this in its scope
+            extensions: dict[str, Any] = {**(self.scope["extensions"] or {}), ABORT_EXTENSION: self.abort}
+            self.scope["extensions"] = extensions
+
+    def start_keepalive(self) -> None:
+        """The handshake is sent: nobody looks at its headers again, which are a third of an idle socket's memory. The
+        parser keeps the request itself."""
+        super().start_keepalive()
+        self.request.headers.clear()
+        self.response.headers.clear()
+        self.scope["headers"] = []
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self.conn.receive_data(data)
+        self.handle_events()  # uvicorn drops those that came in one piece with a malformed frame
+        if self.conn.parser_exc is not None:
+            self.handle_parser_exception()
+        elif not self.handshake_initiated and self.conn.handshake_exc is not None:
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def handle_ping(self) -> None:
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.abort()
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.loop.call_later(DROP_AFTER, self.transport.abort)

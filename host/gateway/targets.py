@@ -1,0 +1,98 @@
+"""Gateway addresses (protocol.md section 2): which actor a path names, and what is left of it for the actor. Pure.
+
+    /gateway/{actorId}[@{token}]/{rest}
+    /gateway/{name}[@{token}]/{rest}?rvt-method=get|getOrCreate&rvt-key=a,b&…
+
+An address with any `rvt-*` parameter is a query. Every `rvt-*` is taken out, and the session parameters too, before an
+actor or a log sees the URL; what remains keeps its order and its escapes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import unquote, unquote_plus
+
+from msgspec import Struct
+
+from host.gateway.inputs import input_from_base64url
+from host.gateway.namespaces import namespace_of
+from host.model.errors import CallerError
+from host.wire.keys import decode_query_key
+
+__all__ = ["PREFIX", "DirectTarget", "QueryTarget", "Target", "parse_target"]
+
+PREFIX = "/gateway/"
+QUERY_PREFIX = "rvt-"
+SESSION_PARAMS = frozenset({"dm-session", "dm-last-seen", "dm-next"})
+
+
+class DirectTarget(Struct, frozen=True):
+    actor_id: str
+
+
+class QueryTarget(Struct, frozen=True):
+    method: Literal["get", "getOrCreate"]
+    tenant: str
+    name: str
+    key: tuple[str, ...]
+    input: bytes | None
+
+
+class Target(Struct, frozen=True):
+    """`kind` is the first part of what follows the actor; `rest` what follows that, still escaped, with its leading
+    slash; `query` is what is left of the query string."""
+
+    actor: DirectTarget | QueryTarget
+    kind: str
+    rest: str
+    query: str
+    tokens: tuple[str, ...]
+
+    @property
+    def url(self) -> str:
+        """What the actor sees as the path."""
+        path = self.rest or "/"
+        return f"{path}?{self.query}" if self.query else path
+
+
+def parse_target(raw_path: str, query_string: str, *, max_input: int) -> Target:
+    """`raw_path` is the escaped path, `PREFIX` included."""
+    head, _, tail = raw_path[len(PREFIX) :].partition("/")
+    name, _, token = unquote(head).partition("@")
+    kind, slash, rest = tail.partition("/")
+    given, query = _split_query(query_string)
+    tokens = tuple(text for text in (token, given.get("rvt-token")) if text)
+    actor: DirectTarget | QueryTarget = _query_target(name, given, max_input) if given else DirectTarget(name)
+    return Target(actor, unquote(kind), slash + rest, query, tokens)
+
+
+def _split_query(query_string: str) -> tuple[dict[str, str], str]:
+    given: dict[str, str] = {}
+    kept: list[str] = []
+    for piece in query_string.split("&"):
+        raw_name, _, raw_value = piece.partition("=")
+        name = unquote_plus(raw_name)
+        if name.startswith(QUERY_PREFIX):
+            if name in given:
+                raise CallerError("guard", "query_duplicate_param", f"the parameter {name!r} is there twice")
+            given[name] = unquote_plus(raw_value)
+        elif name not in SESSION_PARAMS:
+            kept.append(piece)
+    return given, "&".join(kept)
+
+
+def _query_target(name: str, given: dict[str, str], max_input: int) -> QueryTarget:
+    method = given.get("rvt-method")
+    if method is None:
+        raise CallerError("guard", "query_missing_param", "rvt-method is missing: get or getOrCreate")
+    if method not in ("get", "getOrCreate"):
+        raise CallerError("guard", "query_invalid_param", "rvt-method is get or getOrCreate")
+    if not name:
+        raise CallerError("actor", "empty_name", "the path has no actor name")
+    tenant = namespace_of(given.get("rvt-namespace"))
+    text = given.get("rvt-input")
+    if text is not None and method == "get":
+        raise CallerError("guard", "query_invalid_param", "rvt-input goes with rvt-method=getOrCreate only")
+    value = None if text is None else input_from_base64url(text, max_input)
+    key = decode_query_key(given.get("rvt-key"))
+    return QueryTarget("get" if method == "get" else "getOrCreate", tenant, name, key, value)

@@ -1,0 +1,123 @@
+"""WebSocket upgrades: `websocket/{rest}` behind a gateway address becomes a socket that the gateway holds.
+
+An upgrade that is refused is answered before the handshake, with the status and the body that HTTP gets. The handshake
+is accepted once the actor runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.datastructures import Headers
+
+from host.gateway.actors import ActorRoutes, not_found, raw_route_path
+from host.gateway.auth import subprotocol_token
+from host.gateway.errors import Refusal, refuse
+from host.gateway.exchange import Deps, actor_headers
+from host.gateway.headers import socket_headers
+from host.gateway.pumps import ABORT_EXTENSION, Receive, Send
+from host.gateway.targets import PREFIX, Target
+from host.gateway.values import conn_params
+from host.model.errors import CallerError
+from host.model.ids import new_id
+from host.model.records import ActorRecord
+from host.model.tunnel import Opened
+from host.telemetry.logging import get_logger
+
+__all__ = ["Upgrades"]
+
+PROTOCOL = "rivet"
+ROUTE = "gateway.websocket"
+
+log = get_logger("gateway")
+
+
+class Upgrades:
+    def __init__(self, deps: Deps, routes: ActorRoutes) -> None:
+        self._deps = deps
+        self._routes = routes
+
+    async def serve(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        # In two steps, so that a socket which stays for days does not keep what its opening needed.
+        opened = await self._open(scope, receive, send)
+        if opened is not None:
+            await self._deps.sockets.hold(opened, receive, send, _abort_of(scope))
+
+    async def _open(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> Opened | None:
+        """Up to and with the handshake; None if there is none, or nobody to have it with."""
+        deps, ray = self._deps, self._deps.new_ray()
+        if (await receive())["type"] != "websocket.connect":
+            return None
+        record: ActorRecord | None = None
+        try:
+            target, offered = self._authorised(scope)
+            params = conn_params(Headers(raw=list(scope["headers"])), offered, deps.limits.conn_params)
+            record = await self._routes.resolve(target)
+            opened = Opened(
+                actor_id=record.actor_id,
+                conn_id=new_id(deps.random),
+                gateway_id=deps.sockets.gateway_id,
+                request_id=ray,
+                path=target.url,
+                headers=socket_headers(scope["headers"]),
+                params=params,
+                at=deps.clock.now_ms(),
+            )
+            await deps.sockets.admit(opened)
+        except Exception as error:  # noqa: BLE001 - `refuse` logs it, and the client gets its masked form
+            refusal = refuse(error, ray=ray, route=ROUTE, metrics=deps.metrics, actor=record)
+            await _refuse(scope, send, refusal, ray)
+            return None
+        headers = [*actor_headers(record), ("x-rivet-ray-id", ray)]
+        try:
+            await send(
+                {
+                    "type": "websocket.accept",
+                    "subprotocol": PROTOCOL if PROTOCOL in offered else None,
+                    "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+                }
+            )
+        except OSError:
+            deps.metrics.count("connections_closed", "before_open")
+            return None
+        log.debug("socket opened", conn_id=opened.conn_id, actor_id=opened.actor_id, ray=ray)
+        return opened
+
+    def _authorised(self, scope: Mapping[str, Any]) -> tuple[Target, list[str]]:
+        """The address and the sub-protocols offered, of someone who may use the data plane."""
+        deps = self._deps
+        headers = Headers(raw=list(scope["headers"]))
+        offered: list[str] = list(scope.get("subprotocols", []))
+        deps.auth.guard_host(headers)
+        if not raw_route_path(scope).startswith(PREFIX):
+            raise CallerError("request", "not_found", "no WebSocket is served at this path")
+        target = self._routes.target_of(scope)
+        deps.auth.guard_data(headers, [*target.tokens, subprotocol_token(offered)])
+        deps.refuse_when_draining()
+        if target.kind != "websocket":
+            raise not_found(target.kind)
+        return target, offered
+
+
+def _abort_of(scope: Mapping[str, Any]) -> Callable[[], None] | None:
+    abort: Callable[[], None] | None = (scope.get("extensions") or {}).get(ABORT_EXTENSION)
+    return abort
+
+
+async def _refuse(scope: Mapping[str, Any], send: Send, refusal: Refusal, ray: str) -> None:
+    try:
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": 1008})  # becomes a bare 403
+            return
+        headers = [("content-type", "application/json"), ("x-rivet-ray-id", ray), *refusal.headers]
+        await send(
+            {
+                "type": "websocket.http.response.start",
+                "status": refusal.status,
+                "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+            }
+        )
+        await send({"type": "websocket.http.response.body", "body": refusal.body})
+    except OSError:
+        return  # the client did not wait for its answer

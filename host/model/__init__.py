@@ -1,0 +1,1 @@
+"""The nouns: pure data that every layer shares."""

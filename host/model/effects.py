@@ -1,0 +1,141 @@
+"""Effects: everything a turn wants to change or send. Nothing of it is visible before the commit.
+
+`TurnEffects` is what the capabilities record in one turn; `CommitUnit` is what one hop writes, all or nothing.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from host.model.errors import ErrorInfo
+from host.model.records import AlarmRow, AttemptRow, ConnectionRow, DeadLetter, DurableLifecycle
+
+__all__ = [
+    "ActorChange",
+    "CommitUnit",
+    "DeferredTimer",
+    "IndexUpdate",
+    "KvDelete",
+    "KvDeleteRange",
+    "KvOp",
+    "KvPut",
+    "LogLine",
+    "Output",
+    "SendFrame",
+    "SendClose",
+    "TurnEffects",
+]
+
+
+class KvPut(Struct, frozen=True):
+    key: bytes
+    value: bytes
+
+
+class KvDelete(Struct, frozen=True):
+    key: bytes
+
+
+class KvDeleteRange(Struct, frozen=True):
+    """[start, end); an `end` of None means to the end of the key space."""
+
+    start: bytes
+    end: bytes | None
+
+
+KvOp = KvPut | KvDelete | KvDeleteRange
+
+
+class SendFrame(Struct, frozen=True):
+    """An outgoing frame: text as str, binary as bytes."""
+
+    conn: str
+    data: str | bytes
+
+
+class SendClose(Struct, frozen=True):
+    conn: str
+    code: int
+    reason: str
+
+
+Output = SendFrame | SendClose
+
+
+class LogLine(Struct, frozen=True):
+    level: str
+    message: str
+
+
+class DeferredTimer(Struct, frozen=True):
+    """A timer that starts after the commit of its turn: `call` is its id in this start, `after_ms` its delay."""
+
+    call: int
+    after_ms: int
+
+
+class TurnEffects(Struct, frozen=True):
+    """What one turn recorded. `state` is the new document or None for unchanged. `alarms` maps an id to its new row,
+    or to None when cancelled. `connections` maps a conn to its new (state, tags). Sizes in raw bytes."""
+
+    kv: tuple[KvOp, ...] = ()
+    state: bytes | None = None
+    alarms: dict[str, AlarmRow | None] = {}
+    connections: dict[str, tuple[bytes | None, tuple[str, ...]]] = {}
+    outputs: tuple[Output, ...] = ()
+    logs: tuple[LogLine, ...] = ()
+    timers: tuple[DeferredTimer, ...] = ()
+    sleep: bool = False
+    logs_dropped: int = 0
+    size: int = 0
+
+
+class IndexUpdate(Struct, frozen=True):
+    """The hot path of a connection row: only its indexes moved."""
+
+    conn_id: str
+    msg_index: int
+    settled_ahead: tuple[int, ...]
+    last_seen_at: int
+
+
+class ActorChange(Struct, frozen=True):
+    """New values of the actor's own row. All of them are written together when the change is present."""
+
+    lifecycle: DurableLifecycle
+    attempt: int
+    retry_at: int | None
+    last_error: ErrorInfo | None
+    started_once: bool
+    version: int
+    module: str
+    started_at: int | None
+    slept_at: int | None
+    drop_input: bool = False
+
+
+class CommitUnit(Struct, frozen=True):
+    """The writes of one hop. The fence (delivery.md D8): generation must match; `claims` (the first unit of a start)
+    needs a stored epoch below `epoch` and writes it; every other unit needs the same epoch; all need `hop_seq` to be
+    the stored one plus one. `wake_at` is written when `alarms` or `alarms_gone` is not empty, or `claims` is set.
+
+    Order inside: kv in order; then state, alarms_gone, alarms, connections, indexes, connections_gone,
+    attempts, attempts_gone, dead letters, actor change."""
+
+    actor_id: str
+    generation: int
+    epoch: int
+    hop_seq: int
+    claims: bool = False
+    kv: tuple[KvOp, ...] = ()
+    state: bytes | None = None
+    alarms: tuple[AlarmRow, ...] = ()
+    alarms_gone: tuple[tuple[str, int], ...] = ()
+    wake_at: int | None = None
+    connections: tuple[ConnectionRow, ...] = ()
+    indexes: tuple[IndexUpdate, ...] = ()
+    connections_gone: tuple[str, ...] = ()
+    attempts: tuple[AttemptRow, ...] = ()
+    attempts_gone: tuple[tuple[str, str, int], ...] = ()
+    dead_letters: tuple[DeadLetter, ...] = ()
+    actor: ActorChange | None = None

@@ -1,0 +1,83 @@
+"""Calls that point up, as Protocols: implemented above, passed in by the node.
+
+`StateReader` is synchronous and lives on executor threads; the others belong to the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from host.model.tunnel import Opened
+
+__all__ = ["GatewayPort", "Metrics", "StateReader", "WakePort"]
+
+
+class StateReader(Protocol):
+    """Cold reads of one actor's committed KV, called on the executor thread during a hop. Raises
+    `storage/unavailable` (UnavailableError)."""
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The keys that exist, with their values."""
+        ...
+
+    def range(self, start: bytes, end: bytes | None, *, reverse: bool, limit: int) -> list[tuple[bytes, bytes]]:
+        """[start, end) in byte order, or from its top down; `end` None is the end of the key space."""
+        ...
+
+    def kv_bytes(self) -> int:
+        """Bytes of all keys and values as committed."""
+        ...
+
+
+class GatewayPort(Protocol):
+    """What an actor may ask of the gateway that holds its connections. All synchronous: messages, not calls."""
+
+    gateway_id: str
+
+    def connections_of(self, actor_id: str) -> Sequence[Opened]:
+        """The open of every connection that the gateway now holds for the actor, the oldest first."""
+        ...
+
+    def rebind(self, conn_id: str, msg_index: int) -> bool:
+        """The actor is awake and knows this connection up to `msg_index`: the gateway frees what is acknowledged and
+        posts again every message above it, in order, before this returns. False: the connection is not held."""
+        ...
+
+    def opened(self, conn_id: str) -> None:
+        """The open is committed."""
+        ...
+
+    def frame(self, conn_id: str, data: str | bytes) -> None:
+        """Sends a frame; for an unknown connection it is dropped and counted."""
+        ...
+
+    def ack(self, conn_id: str, msg_index: int) -> None:
+        """Every message up to `msg_index` has been committed (cumulative)."""
+        ...
+
+    def resend(self, conn_id: str, after: int) -> bool:
+        """Asks once for every message above `after`; False if the gateway does not have them."""
+        ...
+
+    def close(self, conn_id: str, code: int, reason: str) -> None:
+        """Closes the client's socket after the frames sent so far; no close event comes back for it."""
+        ...
+
+
+class WakePort(Protocol):
+    """What an instance tells placement."""
+
+    def wake_at_changed(self, actor_id: str, wake_at: int | None) -> None:
+        """The earliest alarm of the actor, after a commit."""
+        ...
+
+
+class Metrics(Protocol):
+    """Counters by reason (D10), gauges and histograms. Names are without the `dormice_` prefix."""
+
+    def count(self, name: str, reason: str = "", n: int = 1) -> None: ...
+
+    def gauge(self, name: str, value: float) -> None: ...
+
+    def observe(self, name: str, seconds: float) -> None: ...

@@ -1,0 +1,119 @@
+"""What is on disk, as plain data: rows as storage hands them out. Values are JSON bytes with our tags (UTF-8)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from host.model.errors import ErrorInfo
+
+__all__ = [
+    "ActorImage",
+    "ActorRecord",
+    "AlarmRow",
+    "AttemptRow",
+    "ConnectionRow",
+    "DeadLetter",
+    "DurableLifecycle",
+]
+
+# The lifecycle as it is stored: `asleep` covers running too, for a crash is a sleep nobody asked for.
+DurableLifecycle = Literal["created", "asleep", "failed"]
+
+
+class ActorRecord(Struct, frozen=True):
+    """One live actor. Times in ms; `version` and `module` are those of the last start that settled with a result
+    (before the first: of the definition at creation). `wake_at` is the time of the earliest alarm, or None."""
+
+    actor_id: str
+    tenant: str
+    name: str
+    key: tuple[str, ...]
+    generation: int
+    epoch: int
+    hop_seq: int
+    version: int
+    module: str
+    created_at: int
+    started_once: bool = False
+    input: bytes | None = None
+    wake_at: int | None = None
+    lifecycle: DurableLifecycle = "created"
+    attempt: int = 0
+    retry_at: int | None = None
+    last_error: ErrorInfo | None = None
+    started_at: int | None = None
+    slept_at: int | None = None
+    kv_bytes: int = 0
+
+
+class ConnectionRow(Struct, frozen=True):
+    """The snapshot of one connection. `msg_index` is the highest n with all <= n settled; `settled_ahead` holds those
+    settled above it, ascending. `headers` never holds authorization or cookies. `state` and `params` are Values."""
+
+    conn_id: str
+    gateway_id: str
+    request_id: str
+    generation: int
+    msg_index: int
+    path: str
+    opened_at: int
+    last_seen_at: int
+    settled_ahead: tuple[int, ...] = ()
+    sent_index: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+    params: bytes | None = None
+    state: bytes | None = None
+    tags: tuple[str, ...] = ()
+    subscriptions: tuple[str, ...] = ()
+    hibernatable: bool = True
+
+
+class AlarmRow(Struct, frozen=True):
+    """`scheduled_at` is what the guest asked for and never changes; `due_at` moves with retries; `fire_seq` tells one
+    setting of an id from the next; `payload` is a Value. `attempt` counts the attempts that ended without a result,
+    `faults` those of them that count towards giving up: its own throws, time-outs and faults."""
+
+    alarm_id: str
+    scheduled_at: int
+    due_at: int
+    fire_seq: int
+    payload: bytes
+    attempt: int = 0
+    faults: int = 0
+
+
+class AttemptRow(Struct, frozen=True):
+    """Attempts of a message, close or open that faulted before. `kind` is opened, message or closed; `ref` is the
+    connection; `index` is the message's (0 for the others); `attempt` is the one to be made next, from 2."""
+
+    kind: str
+    ref: str
+    index: int
+    attempt: int
+    faults: int
+
+
+class DeadLetter(Struct, frozen=True):
+    """Something given up, with the reason. `payload` is what was to be delivered (a frame, or a Value), cut to 64
+    KiB."""
+
+    kind: str
+    ref: str
+    index: int
+    reason: str
+    message: str
+    attempts: int
+    at: int
+    payload: bytes = b""
+
+
+class ActorImage(Struct, frozen=True):
+    """All that a start needs, read in one transaction."""
+
+    record: ActorRecord
+    state: bytes | None
+    alarms: tuple[AlarmRow, ...]
+    connections: tuple[ConnectionRow, ...]
+    attempts: tuple[AttemptRow, ...]

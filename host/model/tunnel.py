@@ -1,0 +1,85 @@
+"""The only messages that travel between gateway and actor, in both directions. Never an object of the other side.
+
+Today both sit in one process; the messages would cross a socket unchanged.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from host.model.errors import ErrorInfo
+
+__all__ = [
+    "ActionCall",
+    "ActionReply",
+    "HttpCall",
+    "HttpReply",
+    "Opened",
+    "SocketClosed",
+    "SocketMessage",
+]
+
+
+class Opened(Struct, frozen=True):
+    """A raw WebSocket that the gateway holds and wants delivered. `path` includes the query string; `params` is a
+    Value; `headers` is already cut to the allow-list."""
+
+    actor_id: str
+    conn_id: str
+    gateway_id: str
+    request_id: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    params: bytes | None
+    at: int
+
+
+class SocketMessage(Struct, frozen=True):
+    """One message from a client; text as str, binary as bytes. `index` starts at 1."""
+
+    actor_id: str
+    conn_id: str
+    index: int
+    data: str | bytes
+
+
+class SocketClosed(Struct, frozen=True):
+    """The client is gone; `clean` is true when it sent a close frame."""
+
+    actor_id: str
+    conn_id: str
+    code: int
+    reason: str
+    clean: bool
+
+
+class ActionCall(Struct, frozen=True):
+    """`args` is a Value: a JSON array, as UTF-8."""
+
+    actor_id: str
+    name: str
+    args: bytes
+    ray: str
+
+
+class ActionReply(Struct, frozen=True):
+    """`output` is a Value, or `error` is set."""
+
+    output: bytes = b"null"
+    error: ErrorInfo | None = None
+
+
+class HttpCall(Struct, frozen=True):
+    actor_id: str
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    ray: str
+
+
+class HttpReply(Struct, frozen=True):
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    error: ErrorInfo | None = None

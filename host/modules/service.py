@@ -1,0 +1,179 @@
+"""Modules: the service that the control plane uploads through and actors take their code from.
+
+It guarantees that what is stored has been admitted, that a module's bytes are the ones its digest names, that a start
+never fetches anything, and that every refusal is counted and logged with its reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from host.isolate.engine import Engine
+from host.isolate.executor import Executor
+from host.model.clock import Clock
+from host.model.definitions import JS_MANIFEST, Definition, DefinitionOptions, Manifest, ModuleKind, ModuleRecord
+from host.model.errors import CallerError, DormiceError, InternalError, limit_error
+from host.model.limits import Limits, limits_with
+from host.model.ports import Metrics
+from host.modules.address_guard import AddressGuard
+from host.modules.admit import check_magic, kind_of_type, kind_of_url
+from host.modules.api import ModuleService, RunnableCode
+from host.modules.cache import ArtifactCache
+from host.modules.codes import CodeStore
+from host.modules.compile import Compiler, Progress, no_progress
+from host.modules.engine_image import EngineImage
+from host.modules.fetch import Fetcher, parse_url
+from host.modules.hashes import digest_of, parse_digest
+from host.modules.js_check import check_js, check_js_text
+from host.modules.lru import Lru
+from host.modules.manifest import check_memory, manifest_of
+from host.storage.driver import Driver
+from host.telemetry.logging import get_logger
+from host.telemetry.redact import strip_query
+from isolate_sdk import engine_wasm, prelude
+
+__all__ = ["Modules"]
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+# Source text of js modules in memory: a wake should not have to read a file.
+KEPT_SOURCE = 64 * 1024 * 1024
+# What an entry counts besides its source; one of kind wasm holds machine code of its own.
+JS_WEIGHT = 4 * 1024
+WASM_WEIGHT = 512 * 1024
+
+log = get_logger("modules")
+
+
+class Modules(ModuleService):
+    def __init__(
+        self,
+        driver: Driver,
+        engine: Engine,
+        executor: Executor,
+        cache_dir: Path,
+        cache_key: bytes,
+        limits: Limits,
+        clock: Clock,
+        allow_private_urls: bool,
+        metrics: Metrics,
+        *,
+        progress: Progress = no_progress,
+        fetcher: Fetcher | None = None,
+    ) -> None:
+        self._driver = driver
+        self._executor = executor
+        self._limits = limits
+        self._clock = clock
+        self._metrics = metrics
+        self._fetcher = fetcher or Fetcher(clock, AddressGuard(allow_private=allow_private_urls))
+        cache = ArtifactCache(cache_dir, cache_key, engine.profile_key, metrics)
+        compiler = Compiler(engine, progress=progress)
+        self._codes = CodeStore(engine, compiler, cache, metrics)
+        self._image = EngineImage(
+            engine, compiler, self._codes, cache, engine_wasm=engine_wasm(), prelude=prelude().encode()
+        )
+        self._runnable: Lru[tuple[str, str], RunnableCode] = Lru(KEPT_SOURCE)
+
+    async def warm(self) -> None:
+        """Has the JavaScript engine ready; called when the host starts, so that no tenant waits for it."""
+        await self._image.js_code()
+
+    async def upload(self, tenant: str, data: bytes, content_type: str) -> ModuleRecord:
+        with self._refusals(tenant):
+            return await self._store(tenant, data, kind_of_type(content_type), None)
+
+    async def load_url(self, tenant: str, url: str, sha256: str) -> ModuleRecord:
+        with self._refusals(tenant):
+            digest = parse_digest(sha256)
+            parse_url(url)
+            known = await self._driver.get_module(tenant, digest)
+            if known is not None:
+                return known
+            fetched = await self._fetcher.fetch(url, digest, self._limits.module)
+            kind = kind_of_url(fetched.content_type, fetched.place)
+            return await self._store(tenant, fetched.data, kind, strip_query(url))
+
+    async def deploy(
+        self, tenant: str, name: str, digest: str, options: DefinitionOptions, limits: dict[str, int]
+    ) -> Definition:
+        if not _NAME.match(name):
+            raise CallerError(
+                "definition", "invalid_name", f"{name[:80]!r} is no definition name: 1 to 64 of A-Z a-z 0-9 _ . -"
+            )
+        limits_with(limits, self._limits)
+        module = parse_digest(digest)
+        if await self._driver.get_module(tenant, module) is None:
+            raise _not_found(module)
+        return await self._driver.put_definition(tenant, name, module, options, limits, self._clock.now_ms())
+
+    async def code_for(self, tenant: str, digest: str) -> RunnableCode:
+        known = self._runnable.get((tenant, digest))
+        if known is not None:
+            return known
+        record = await self._driver.get_module(tenant, digest)
+        if record is None:
+            raise _not_found(digest)
+        source: bytes | None = None
+        if record.kind == "js":
+            source = await self._bytes(digest)
+            code = await self._image.js_code()
+            weight = JS_WEIGHT + len(source)
+        else:
+            code = await self._codes.get(digest, lambda: self._bytes(digest), f"module {digest[:12]}")
+            weight = WASM_WEIGHT
+        runnable = RunnableCode(record.kind, digest, record.manifest, code, source)
+        self._runnable.put((tenant, digest), runnable, weight)
+        return runnable
+
+    async def _bytes(self, digest: str) -> bytes:
+        data = await self._driver.module_bytes(digest)
+        if data is None:
+            raise InternalError(f"the bytes of module {digest} are gone from the data directory, or were changed")
+        return data
+
+    async def _store(self, tenant: str, data: bytes, kind: ModuleKind, source_url: str | None) -> ModuleRecord:
+        allowed = self._limits.module
+        if len(data) > allowed:
+            raise limit_error("module", len(data), allowed, "make the module smaller", name="module/too_large")
+        digest = digest_of(data)
+        known = await self._driver.get_module(tenant, digest)
+        if known is not None and known.kind == kind:
+            return known
+        manifest = await self._admit(tenant, digest, data, kind)
+        record = ModuleRecord(tenant, digest, kind, len(data), manifest, self._clock.now_ms(), source_url)
+        await self._driver.put_module(record, data)
+        self._metrics.count("modules_stored", kind)
+        log.info("module stored", tenant=tenant, digest=digest, kind=kind, size=len(data))
+        return record
+
+    async def _admit(self, tenant: str, digest: str, data: bytes, kind: ModuleKind) -> Manifest:
+        if kind == "js":
+            check_js_text(data)
+            code = await self._image.js_code()
+            await self._executor.run(tenant, lambda: check_js(code, data, self._limits))
+            return JS_MANIFEST
+        check_magic(data)
+        manifest = manifest_of(data, self._limits)
+        code = await self._codes.get(digest, lambda: _given(data), f"module {digest[:12]}")
+        check_memory(code.memory_bytes, self._limits)
+        return manifest
+
+    @contextmanager
+    def _refusals(self, tenant: str) -> Iterator[None]:
+        try:
+            yield
+        except DormiceError as error:
+            self._metrics.count("modules_refused", f"{error.group}.{error.code}")
+            log.info("module refused", tenant=tenant, reason=error.name, message=error.message, detail=error.detail)
+            raise
+
+
+async def _given(data: bytes) -> bytes:
+    return data
+
+
+def _not_found(digest: str) -> CallerError:
+    return CallerError("module", "not_found", f"no module sha256:{digest[:64]}; upload it first with POST /modules")

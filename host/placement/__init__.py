@@ -1,0 +1,1 @@
+"""Which actor a key names, which instance runs it, and how events reach it."""

@@ -1,0 +1,300 @@
+"""Placement, embedded: every actor lives on this node. The actor service that the gateway and the control plane use.
+
+It resolves keys, hands events to the actor's mailbox, and wakes the actor if need be. The isolate, the state and the
+sockets are others' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from anyio.abc import TaskGroup
+from msgspec import Raw
+
+from host.actor.actor import Actor, not_found
+from host.actor.entries import Entry, Kind
+from host.actor.lifecycle import State
+from host.actor.services import Services
+from host.model.errors import CallerError, DormiceError, limit_error
+from host.model.ids import is_id, new_id
+from host.model.records import ActorImage, ActorRecord
+from host.model.snapshot import (
+    ActorSnapshot,
+    AlarmSnapshot,
+    ConnectionSnapshot,
+    DeadLetterSnapshot,
+    KvSnapshot,
+    ModuleRef,
+)
+from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, SocketClosed, SocketMessage
+from host.placement.alarms import AlarmClock
+from host.placement.answer import Answer
+from host.placement.directory import Directory
+from host.storage.driver import CommitUnknown, CreateActor
+from host.telemetry.logging import get_logger
+
+__all__ = ["Placement"]
+
+log = get_logger("placement")
+
+T = TypeVar("T")
+
+STRAYS_PER_SECOND = 50
+
+
+class Placement:
+    """Implements `ActorService`; `tasks` is the task group that owns every actor's task."""
+
+    def __init__(self, services: Services, tasks: TaskGroup) -> None:
+        self._services = services
+        self._storage = services.storage
+        self._clock = services.clock
+        self._metrics = services.metrics
+        self.directory = Directory(services, tasks)
+        self.alarms = AlarmClock(services.storage, services.clock, self._wake_for_alarm, self._is_running)
+
+    # --- keys ----------------------------------------------------------------------------------------------------
+
+    async def get_or_create(
+        self, tenant: str, name: str, key: tuple[str, ...], input: bytes | None
+    ) -> tuple[ActorRecord, bool]:
+        found = await self._storage.find(tenant, name, key)
+        if found is not None:
+            return found, False
+        return await self._durably(self._storage.get_or_create(await self._wanted(tenant, name, key, input)))
+
+    async def create(self, tenant: str, name: str, key: tuple[str, ...], input: bytes | None) -> ActorRecord:
+        wanted = await self._wanted(tenant, name, key, input)
+        record, created = await self._durably(self._storage.get_or_create(wanted))
+        if not created:
+            raise CallerError("actor", "duplicate_key", f"the key already has an actor: {record.actor_id}")
+        return record
+
+    async def _wanted(self, tenant: str, name: str, key: tuple[str, ...], input: bytes | None) -> CreateActor:
+        if not name:
+            raise CallerError("actor", "empty_name", "an actor needs the name of a definition")
+        if input is not None and len(input) > self._services.limits.input:
+            raise limit_error(
+                "input", len(input), self._services.limits.input, "send less", name="actor/input_too_large"
+            )
+        definition = await self._storage.get_definition(tenant, name)
+        if definition is None:
+            raise CallerError(
+                "definition", "not_found", f"there is no definition {name!r} in namespace {tenant!r}; deploy it first"
+            )
+        return CreateActor(
+            actor_id=new_id(self._services.random),
+            tenant=tenant,
+            name=name,
+            key=key,
+            version=definition.version,
+            module=definition.module,
+            now=self._clock.now_ms(),
+            input=input,
+        )
+
+    async def _durably(self, write: Awaitable[T]) -> T:
+        """Nobody knows the outcome of a write whose COMMIT failed: the process has to end, whoever asked for it."""
+        try:
+            return await write
+        except CommitUnknown as error:
+            self._services.fatal(error)
+            raise
+
+    async def find(self, tenant: str, name: str, key: tuple[str, ...]) -> ActorRecord | None:
+        return await self._storage.find(tenant, name, key)
+
+    async def record(self, actor_id: str) -> ActorRecord:
+        found = await self._storage.get_actor(actor_id) if is_id(actor_id) else None
+        if found is None:
+            raise not_found(actor_id)
+        return found
+
+    # --- events --------------------------------------------------------------------------------------------------
+
+    def _actor(self, actor_id: str) -> Actor:
+        if not is_id(actor_id):
+            raise not_found(actor_id)
+        return self.directory.ensure(actor_id)
+
+    async def action(self, call: ActionCall) -> ActionReply:
+        actor = self._actor(call.actor_id)
+        if actor.reply is not None and actor.reply.actions is not None and call.name not in actor.reply.actions:
+            error = CallerError("actor", "action_not_found", f"this actor has no action {call.name!r}")
+            return ActionReply(error=error.info)
+        answer = Answer[ActionReply]()
+        self._submit(actor, Entry(Kind.ACTION, call, answer=answer.set))
+        return await answer.wait()
+
+    async def request(self, call: HttpCall) -> HttpReply:
+        actor = self._actor(call.actor_id)
+        if actor.reply is not None and not actor.reply.request:
+            raise CallerError("actor", "method_not_allowed", "this actor does not serve HTTP requests")
+        answer = Answer[HttpReply]()
+        self._submit(actor, Entry(Kind.REQUEST, call, answer=answer.set))
+        return await answer.wait()
+
+    def _submit(self, actor: Actor, entry: Entry) -> None:
+        allowed = self._services.limits.mailbox
+        if len(actor.mailbox) >= allowed:
+            self._metrics.count("events_refused", "mailbox")
+            log.warning("event refused", actor_id=actor.actor_id, kind=entry.kind.value, reason="mailbox")
+            raise limit_error("mailbox", len(actor.mailbox), allowed, "the actor is behind; try again later")
+        actor.post(entry)
+        self.directory.start(actor)
+
+    async def open_socket(self, opened: Opened) -> None:
+        actor = self._actor(opened.actor_id)
+        self.directory.start(actor)
+        reply = await actor.wait_running()
+        if not reply.socket:
+            raise CallerError(
+                "actor", "method_not_allowed", "this actor does not serve WebSockets (it has no onWebSocket)"
+            )
+
+    def post_opened(self, opened: Opened) -> None:
+        self._post(opened.actor_id, Entry(Kind.OPENED, opened, line=opened.conn_id))
+
+    def post_message(self, message: SocketMessage) -> None:
+        self._post(message.actor_id, Entry(Kind.MESSAGE, message, line=message.conn_id))
+
+    def post_closed(self, closed: SocketClosed) -> None:
+        self._post(closed.actor_id, Entry(Kind.CLOSED, closed, line=closed.conn_id))
+
+    def _post(self, actor_id: str, entry: Entry) -> None:
+        try:
+            actor = self._actor(actor_id)
+        except DormiceError as error:
+            # The gateway keeps the message; it is replayed when the actor wakes.
+            self._metrics.count("events_refused", error.name)
+            log.info("event put off", actor_id=actor_id, kind=entry.kind.value, error=error.name)
+            return
+        actor.post(entry)
+        self.directory.start(actor)
+
+    # --- operators -----------------------------------------------------------------------------------------------
+
+    def lifecycle_of(self, actor_id: str) -> str:
+        actor = self.directory.get(actor_id)
+        return State.ABSENT.value if actor is None else actor.state.value
+
+    async def sleep(self, actor_id: str) -> None:
+        actor = self.directory.get(actor_id)
+        if actor is None:
+            await self.record(actor_id)
+            return
+        await actor.sleep()
+
+    async def destroy(self, actor_id: str) -> None:
+        if not is_id(actor_id) or not await self._durably(self._storage.destroy(actor_id)):
+            raise not_found(actor_id)
+        self._metrics.count("actors_destroyed", "api")
+        log.info("actor destroyed", actor_id=actor_id)
+        actor = self.directory.get(actor_id)
+        if actor is not None:
+            actor.destroyed()
+        self.alarms.changed(actor_id, None)
+        gateway = self._services.gateway
+        for opened in gateway.connections_of(actor_id):
+            self._metrics.count("socket_closes", "actor.destroyed")
+            gateway.close(opened.conn_id, 1000, "actor.destroyed")
+
+    async def snapshot(self, actor_id: str) -> ActorSnapshot:
+        image = await self._storage.hydrate(actor_id) if is_id(actor_id) else None
+        if image is None:
+            raise not_found(actor_id)
+        keys, size = await self._storage.kv_size(actor_id)
+        letters = await self._storage.dead_letters(actor_id)
+        live = self.lifecycle_of(actor_id)
+        if live == State.ABSENT:
+            live = {"created": "absent", "failed": "failed"}.get(image.record.lifecycle, State.ASLEEP.value)
+        return snapshot_of(
+            image,
+            live,
+            KvSnapshot(keys, size),
+            [
+                DeadLetterSnapshot(one.kind, one.ref, one.index, one.reason, one.message, one.attempts, one.at)
+                for one in letters
+            ],
+        )
+
+    # --- wakes ---------------------------------------------------------------------------------------------------
+
+    def wake_at_changed(self, actor_id: str, wake_at: int | None) -> None:
+        """WakePort."""
+        self.alarms.changed(actor_id, wake_at)
+
+    def _is_running(self, actor_id: str) -> bool:
+        actor = self.directory.get(actor_id)
+        return actor is not None and actor.state is State.RUNNING
+
+    def _wake_for_alarm(self, actor_id: str) -> None:
+        self._poke(actor_id, "alarm")
+
+    def _poke(self, actor_id: str, cause: str) -> None:
+        try:
+            actor = self._actor(actor_id)
+        except DormiceError as error:
+            self._metrics.count("events_refused", error.name)
+            log.warning("wake put off", actor_id=actor_id, cause=cause, error=error.name)
+            return
+        actor.poke()
+        self.directory.start(actor)
+
+    async def sweep_strays(self) -> None:
+        """After a restart: connections of the gateway that is gone become close events, at most 50 actors a second."""
+        while True:
+            strays = await self._storage.strays(self._services.gateway.gateway_id, STRAYS_PER_SECOND)
+            if not strays:
+                return
+            for actor_id in strays:
+                self._poke(actor_id, "stale connections")
+            await self._clock.sleep_until(self._clock.monotonic() + 1.0)
+
+    async def drain(self) -> None:
+        await self.directory.drain()
+
+
+def snapshot_of(image: ActorImage, lifecycle: str, kv: KvSnapshot, letters: list[DeadLetterSnapshot]) -> ActorSnapshot:
+    """The operators' view of what storage holds."""
+    record = image.record
+    return ActorSnapshot(
+        actor_id=record.actor_id,
+        namespace=record.tenant,
+        name=record.name,
+        key=list(record.key),
+        generation=record.generation,
+        epoch=record.epoch,
+        lifecycle=lifecycle,
+        module=ModuleRef(f"sha256:{record.module}", record.name, record.version),
+        created_at=record.created_at,
+        started_at=record.started_at,
+        slept_at=record.slept_at,
+        wake_at=record.wake_at,
+        attempt=record.attempt,
+        retry_at=record.retry_at,
+        last_error=record.last_error,
+        connections=[
+            ConnectionSnapshot(
+                conn_id=row.conn_id,
+                path=row.path,
+                msg_index=row.msg_index,
+                settled_ahead=list(row.settled_ahead),
+                hibernatable=row.hibernatable,
+                opened_at=row.opened_at,
+                last_seen_at=row.last_seen_at,
+                tags=list(row.tags),
+                state=Raw(row.state or b"null"),
+                params=Raw(row.params or b"null"),
+            )
+            for row in image.connections
+        ],
+        alarms=[
+            AlarmSnapshot(row.alarm_id, row.scheduled_at, row.due_at, row.attempt, Raw(row.payload))
+            for row in image.alarms
+        ],
+        kv=kv,
+        state_bytes=len(image.state or b""),
+        dead_letters=letters,
+    )

@@ -1,0 +1,324 @@
+"""The driver in memory: the model that every other driver is compared with.
+
+It guarantees the semantics of `driver.Driver` in the plainest way that can be read and believed: dictionaries, sorted
+when asked, one unit at a time. Nothing survives the process. A test can make it fail as a disk would (`fail_next`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import anyio.lowlevel
+from msgspec.structs import replace
+
+from host.model.definitions import Definition, DefinitionOptions, ModuleRecord
+from host.model.effects import CommitUnit, KvDelete, KvPut
+from host.model.errors import InternalError, UnavailableError
+from host.model.ports import StateReader
+from host.model.records import ActorImage, ActorRecord, AlarmRow, AttemptRow, ConnectionRow, DeadLetter
+from host.storage.creation import check_key, new_record
+from host.storage.cursor import check_limit, decode_cursor, encode_cursor
+from host.storage.driver import ActorPage, CommitUnknown, CreateActor, Fenced
+
+__all__ = ["MemoryDriver"]
+
+
+@dataclass(slots=True)
+class _Actor:
+    record: ActorRecord
+    kv: dict[bytes, bytes] = field(default_factory=dict)
+    state: bytes | None = None
+    alarms: dict[str, AlarmRow] = field(default_factory=dict)
+    connections: dict[str, ConnectionRow] = field(default_factory=dict)
+    attempts: dict[tuple[str, str, int], AttemptRow] = field(default_factory=dict)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+
+    def kv_bytes(self) -> int:
+        return sum(len(key) + len(value) for key, value in list(self.kv.items()))
+
+    def as_record(self) -> ActorRecord:
+        return replace(self.record, kv_bytes=self.kv_bytes())
+
+    def fits(self, unit: CommitUnit) -> bool:
+        stored = self.record
+        if unit.generation != stored.generation or unit.hop_seq != stored.hop_seq + 1:
+            return False
+        return stored.epoch < unit.epoch if unit.claims else stored.epoch == unit.epoch
+
+    def apply(self, unit: CommitUnit) -> None:
+        for op in unit.kv:
+            if isinstance(op, KvPut):
+                self.kv[op.key] = op.value
+            elif isinstance(op, KvDelete):
+                self.kv.pop(op.key, None)
+            else:
+                for key in [key for key in self.kv if op.start <= key and (op.end is None or key < op.end)]:
+                    del self.kv[key]
+        if unit.state is not None:
+            self.state = unit.state
+        for alarm_id, fire_seq in unit.alarms_gone:
+            if alarm_id in self.alarms and self.alarms[alarm_id].fire_seq == fire_seq:
+                del self.alarms[alarm_id]
+        for alarm in unit.alarms:
+            self.alarms[alarm.alarm_id] = alarm
+        for row in unit.connections:
+            self.connections[row.conn_id] = row
+        for index in unit.indexes:
+            if index.conn_id in self.connections:
+                self.connections[index.conn_id] = replace(
+                    self.connections[index.conn_id],
+                    msg_index=index.msg_index,
+                    settled_ahead=index.settled_ahead,
+                    last_seen_at=index.last_seen_at,
+                )
+        for conn_id in unit.connections_gone:
+            self.connections.pop(conn_id, None)
+        for attempt in unit.attempts:
+            self.attempts[(attempt.kind, attempt.ref, attempt.index)] = attempt
+        for gone in unit.attempts_gone:
+            self.attempts.pop(gone, None)
+        self.dead_letters.extend(unit.dead_letters)
+        self.record = replace(self.record, epoch=unit.epoch, hop_seq=unit.hop_seq)
+        if unit.alarms or unit.alarms_gone or unit.claims:
+            self.record = replace(self.record, wake_at=unit.wake_at)
+        if unit.actor is not None:
+            change = unit.actor
+            self.record = replace(
+                self.record,
+                lifecycle=change.lifecycle,
+                attempt=change.attempt,
+                retry_at=change.retry_at,
+                last_error=change.last_error,
+                started_once=change.started_once,
+                version=change.version,
+                module=change.module,
+                started_at=change.started_at,
+                slept_at=change.slept_at,
+                input=None if change.drop_input else self.record.input,
+            )
+
+
+class MemoryDriver:
+    """See `host.storage.driver.Driver`."""
+
+    def __init__(self) -> None:
+        self._actors: dict[str, _Actor] = {}
+        self._keys: dict[tuple[str, str, tuple[str, ...]], tuple[str | None, int]] = {}
+        self._modules: dict[tuple[str, str], ModuleRecord] = {}
+        self._blobs: dict[str, bytes] = {}
+        self._definitions: dict[tuple[str, str], list[Definition]] = {}
+        self._failures: list[Literal["unavailable", "unknown"]] = []
+        self._unknown = False
+
+    async def open(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+    def fail_next(self, how: Literal["unavailable", "unknown"], writes: int = 1) -> None:
+        """The next `writes` writes fail and change nothing: `unavailable` is a failure before COMMIT, `unknown` one
+        in COMMIT, after which the driver refuses everything."""
+        self._failures.extend([how] * writes)
+
+    # actors ----------------------------------------------------------------------------------------------------------
+
+    async def get_or_create(self, wanted: CreateActor) -> tuple[ActorRecord, bool]:
+        found = await self.find(wanted.tenant, wanted.name, wanted.key)
+        if found is not None:
+            return found, False
+        await self._write()
+        place = (wanted.tenant, wanted.name, wanted.key)
+        actor_id, generation = self._keys.get(place, (None, 0))
+        if actor_id is not None:
+            return self._actors[actor_id].as_record(), False
+        if wanted.actor_id in self._actors:
+            raise InternalError(f"actor id {wanted.actor_id} is already used")
+        actor = _Actor(new_record(wanted, generation + 1))
+        self._keys[place] = (wanted.actor_id, generation + 1)
+        self._actors[wanted.actor_id] = actor
+        return actor.as_record(), True
+
+    async def find(self, tenant: str, name: str, key: tuple[str, ...]) -> ActorRecord | None:
+        await self._read()
+        check_key(key)
+        actor_id, _ = self._keys.get((tenant, name, key), (None, 0))
+        return None if actor_id is None else self._actors[actor_id].as_record()
+
+    async def get_actor(self, actor_id: str) -> ActorRecord | None:
+        await self._read()
+        actor = self._actors.get(actor_id)
+        return None if actor is None else actor.as_record()
+
+    async def list_actors(
+        self, tenant: str, name: str | None = None, *, limit: int = 100, cursor: str | None = None
+    ) -> ActorPage:
+        await self._read()
+        check_limit(limit)
+        before = None if cursor is None else decode_cursor(cursor)
+        found = sorted(
+            (
+                (actor.record.created_at, actor_id)
+                for actor_id, actor in self._actors.items()
+                if actor.record.tenant == tenant and name in (None, actor.record.name)
+            ),
+            reverse=True,
+        )
+        rest = [place for place in found if before is None or place < before]
+        page = rest[:limit]
+        return ActorPage(
+            tuple(replace(self._actors[actor_id].as_record(), input=None) for _, actor_id in page),
+            encode_cursor(*page[-1]) if len(rest) > limit else None,
+        )
+
+    async def actor_names(self, tenant: str) -> tuple[str, ...]:
+        await self._read()
+        return tuple(sorted({actor.record.name for actor in self._actors.values() if actor.record.tenant == tenant}))
+
+    async def hydrate(self, actor_id: str) -> ActorImage | None:
+        await self._read()
+        actor = self._actors.get(actor_id)
+        if actor is None:
+            return None
+        return ActorImage(
+            record=actor.as_record(),
+            state=actor.state,
+            alarms=tuple(sorted(actor.alarms.values(), key=lambda alarm: (alarm.due_at, alarm.alarm_id))),
+            connections=tuple(actor.connections[conn_id] for conn_id in sorted(actor.connections)),
+            attempts=tuple(actor.attempts[place] for place in sorted(actor.attempts)),
+        )
+
+    async def commit(self, unit: CommitUnit) -> None:
+        await self._write()
+        actor = self._actors.get(unit.actor_id)
+        if actor is None or not actor.fits(unit):
+            raise Fenced(unit.actor_id)
+        actor.apply(unit)
+
+    async def destroy(self, actor_id: str) -> bool:
+        await self._write()
+        actor = self._actors.pop(actor_id, None)
+        if actor is None:
+            return False
+        record = actor.record
+        self._keys[(record.tenant, record.name, record.key)] = (None, record.generation)
+        return True
+
+    async def due_actors(self, before: int, limit: int) -> Sequence[tuple[int, str]]:
+        await self._read()
+        due = [(actor.record.wake_at, actor_id) for actor_id, actor in self._actors.items()]
+        return sorted((at, actor_id) for at, actor_id in due if at is not None and at < before)[: max(0, limit)]
+
+    async def strays(self, gateway_id: str, limit: int) -> Sequence[str]:
+        await self._read()
+        return [
+            actor_id
+            for actor_id, actor in self._actors.items()
+            if any(row.gateway_id != gateway_id for row in actor.connections.values())
+        ][: max(0, limit)]
+
+    async def dead_letters(self, actor_id: str) -> Sequence[DeadLetter]:
+        await self._read()
+        actor = self._actors.get(actor_id)
+        return [] if actor is None else list(actor.dead_letters)
+
+    async def kv_size(self, actor_id: str) -> tuple[int, int]:
+        await self._read()
+        actor = self._actors.get(actor_id)
+        return (0, 0) if actor is None else (len(actor.kv), actor.kv_bytes())
+
+    def reader(self, actor_id: str) -> StateReader:
+        return _MemoryReader(self, actor_id)
+
+    # modules and definitions -----------------------------------------------------------------------------------------
+
+    async def put_module(self, record: ModuleRecord, data: bytes) -> bool:
+        if hashlib.sha256(data).hexdigest() != record.digest:
+            raise InternalError(f"the bytes of module {record.digest} have another digest")
+        await self._write()
+        self._blobs[record.digest] = data
+        if (record.tenant, record.digest) in self._modules:
+            return False
+        self._modules[(record.tenant, record.digest)] = record
+        return True
+
+    async def get_module(self, tenant: str, digest: str) -> ModuleRecord | None:
+        await self._read()
+        return self._modules.get((tenant, digest))
+
+    async def module_bytes(self, digest: str) -> bytes | None:
+        await self._read()
+        return self._blobs.get(digest)
+
+    async def list_modules(self, tenant: str) -> Sequence[ModuleRecord]:
+        await self._read()
+        mine = [record for record in self._modules.values() if record.tenant == tenant]
+        return sorted(mine, key=lambda record: (record.stored_at, record.digest))
+
+    async def put_definition(
+        self, tenant: str, name: str, module: str, options: DefinitionOptions, limits: dict[str, int], now: int
+    ) -> Definition:
+        await self._write()
+        versions = self._definitions.setdefault((tenant, name), [])
+        made = Definition(tenant, name, len(versions) + 1, module, now, options, dict(limits))
+        versions.append(made)
+        return made
+
+    async def get_definition(self, tenant: str, name: str, version: int | None = None) -> Definition | None:
+        await self._read()
+        versions = self._definitions.get((tenant, name), [])
+        if version is None:
+            return versions[-1] if versions else None
+        return versions[version - 1] if 1 <= version <= len(versions) else None
+
+    async def list_definitions(self, tenant: str) -> Sequence[Definition]:
+        await self._read()
+        return [versions[-1] for (owner, _), versions in sorted(self._definitions.items()) if owner == tenant]
+
+    # failing as a disk would -----------------------------------------------------------------------------------------
+
+    def actor_kv(self, actor_id: str) -> dict[bytes, bytes]:
+        """What a StateReader sees, on any thread."""
+        self._refuse_if_unknown()
+        actor = self._actors.get(actor_id)
+        return {} if actor is None else actor.kv
+
+    async def _read(self) -> None:
+        await anyio.lowlevel.checkpoint()
+        self._refuse_if_unknown()
+
+    async def _write(self) -> None:
+        """Yields as a real write does, then fails if told to. What follows it runs without another await."""
+        await self._read()
+        if self._failures:
+            if self._failures.pop(0) == "unavailable":
+                raise UnavailableError("storage", "unavailable", "storage could not write; nothing was changed")
+            self._unknown = True
+            self._refuse_if_unknown()
+
+    def _refuse_if_unknown(self) -> None:
+        if self._unknown:
+            raise CommitUnknown("a COMMIT failed; what is stored is unknown until it is opened again")
+
+
+class _MemoryReader:
+    __slots__ = ("_actor_id", "_driver")
+
+    def __init__(self, driver: MemoryDriver, actor_id: str) -> None:
+        self._driver = driver
+        self._actor_id = actor_id
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        kv = self._driver.actor_kv(self._actor_id)
+        return {key: kv[key] for key in keys if key in kv}
+
+    def range(self, start: bytes, end: bytes | None, *, reverse: bool, limit: int) -> list[tuple[bytes, bytes]]:
+        rows = list(self._driver.actor_kv(self._actor_id).items())
+        inside = [(key, value) for key, value in rows if start <= key and (end is None or key < end)]
+        return sorted(inside, reverse=reverse)[: max(0, limit)]
+
+    def kv_bytes(self) -> int:
+        return sum(len(key) + len(value) for key, value in list(self._driver.actor_kv(self._actor_id).items()))

@@ -1,0 +1,198 @@
+"""Asynchronous reads, as functions that run on a reader's thread in one trip each."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from host.model.definitions import Definition, ModuleRecord
+from host.model.records import ActorImage, ActorRecord, DeadLetter
+from host.storage.cursor import encode_cursor
+from host.storage.driver import ActorPage
+from host.storage.sqlite.rows import (
+    ACTOR,
+    ACTOR_WITHOUT_INPUT,
+    ALARM,
+    ATTEMPT,
+    CONNECTION,
+    DEAD_LETTER,
+    DEFINITION,
+    MODULE,
+    Row,
+    actor_record,
+    alarm_row,
+    attempt_row,
+    connection_row,
+    dead_letter,
+    definition,
+    key_text,
+    module_record,
+)
+from host.storage.values import unpack
+
+__all__ = [
+    "Query",
+    "actor_by_id",
+    "actor_by_key",
+    "actor_page",
+    "dead_letters_of",
+    "definition_named",
+    "definitions_of",
+    "due",
+    "hydration",
+    "kv_size_of",
+    "module_named",
+    "modules_of",
+    "names_of",
+    "strays_of",
+]
+
+T = TypeVar("T")
+Query = Callable[[sqlite3.Connection], T]
+
+_JOINED = f"SELECT {DEFINITION} FROM definitions d JOIN definition_versions v USING (tenant, name)"
+
+
+def _all(conn: sqlite3.Connection, statement: str, *params: Any) -> list[Row]:
+    return conn.execute(statement, params).fetchall()
+
+
+def _first(conn: sqlite3.Connection, statement: str, *params: Any) -> Row | None:
+    row: Row | None = conn.execute(statement, params).fetchone()
+    return row
+
+
+def actor_by_key(tenant: str, name: str, key: tuple[str, ...]) -> Query[ActorRecord | None]:
+    text = key_text(key)
+    columns = ", ".join(f"a.{column}" for column in ACTOR.split(", "))
+
+    def query(conn: sqlite3.Connection) -> ActorRecord | None:
+        row = _first(
+            conn,
+            f"SELECT {columns} FROM keys k JOIN actors a ON a.actor_id = k.actor_id "
+            "WHERE k.tenant = ? AND k.name = ? AND k.key = ?",
+            tenant,
+            name,
+            text,
+        )
+        return None if row is None else actor_record(row)
+
+    return query
+
+
+def actor_by_id(actor_id: str) -> Query[ActorRecord | None]:
+    def query(conn: sqlite3.Connection) -> ActorRecord | None:
+        row = _first(conn, f"SELECT {ACTOR} FROM actors WHERE actor_id = ?", actor_id)
+        return None if row is None else actor_record(row)
+
+    return query
+
+
+def actor_page(tenant: str, name: str | None, limit: int, before: tuple[int, str] | None) -> Query[ActorPage]:
+    where, params = ["tenant = ?"], [tenant]
+    if name is not None:
+        where.append("name = ?")
+        params.append(name)
+    if before is not None:
+        where.append("(created_at, actor_id) < (?, ?)")
+    statement = (
+        f"SELECT {ACTOR_WITHOUT_INPUT} FROM actors WHERE {' AND '.join(where)} "
+        "ORDER BY created_at DESC, actor_id DESC LIMIT ?"
+    )
+
+    def query(conn: sqlite3.Connection) -> ActorPage:
+        rows = _all(conn, statement, *params, *(before or ()), min(limit, 2**31) + 1)
+        page = tuple(actor_record(row) for row in rows[:limit])
+        return ActorPage(page, encode_cursor(page[-1].created_at, page[-1].actor_id) if len(rows) > limit else None)
+
+    return query
+
+
+def names_of(tenant: str) -> Query[tuple[str, ...]]:
+    # Jumps from name to name in the index: the cost is that of the names, not of the actors.
+    statement = (
+        "WITH RECURSIVE names (name) AS (SELECT min(name) FROM actors WHERE tenant = ? UNION ALL "
+        "SELECT (SELECT min(name) FROM actors WHERE tenant = ? AND name > names.name) FROM names "
+        "WHERE names.name IS NOT NULL) SELECT name FROM names WHERE name IS NOT NULL"
+    )
+    return lambda conn: tuple(row[0] for row in _all(conn, statement, tenant, tenant))
+
+
+def hydration(actor_id: str) -> Query[ActorImage | None]:
+    def query(conn: sqlite3.Connection) -> ActorImage | None:
+        conn.execute("BEGIN")
+        try:
+            record = actor_by_id(actor_id)(conn)
+            if record is None:
+                return None
+            state = _first(conn, "SELECT value FROM state WHERE actor_id = ?", actor_id)
+            alarms = f"SELECT {ALARM} FROM alarms WHERE actor_id = ? ORDER BY due_at, alarm_id"
+            connections = f"SELECT {CONNECTION} FROM connections WHERE actor_id = ? ORDER BY conn_id"
+            attempts = f"SELECT {ATTEMPT} FROM events WHERE actor_id = ? ORDER BY kind, ref, idx"
+            return ActorImage(
+                record=record,
+                state=None if state is None else unpack(state[0]),
+                alarms=tuple(map(alarm_row, _all(conn, alarms, actor_id))),
+                connections=tuple(map(connection_row, _all(conn, connections, actor_id))),
+                attempts=tuple(map(attempt_row, _all(conn, attempts, actor_id))),
+            )
+        finally:
+            conn.execute("ROLLBACK")
+
+    return query
+
+
+def due(before: int, limit: int) -> Query[list[tuple[int, str]]]:
+    statement = "SELECT wake_at, actor_id FROM actors WHERE wake_at < ? ORDER BY wake_at, actor_id LIMIT ?"
+    return lambda conn: [(at, actor_id) for at, actor_id in _all(conn, statement, before, max(0, limit))]
+
+
+def strays_of(gateway_id: str, limit: int) -> Query[list[str]]:
+    statement = (
+        "SELECT DISTINCT actor_id FROM (SELECT actor_id FROM connections WHERE gateway_id < ? UNION ALL "
+        "SELECT actor_id FROM connections WHERE gateway_id > ?) LIMIT ?"
+    )
+    return lambda conn: [row[0] for row in _all(conn, statement, gateway_id, gateway_id, max(0, limit))]
+
+
+def dead_letters_of(actor_id: str) -> Query[list[DeadLetter]]:
+    statement = f"SELECT {DEAD_LETTER} FROM dead_letters WHERE actor_id = ? ORDER BY seq"
+    return lambda conn: [dead_letter(row) for row in _all(conn, statement, actor_id)]
+
+
+def kv_size_of(actor_id: str) -> Query[tuple[int, int]]:
+    def query(conn: sqlite3.Connection) -> tuple[int, int]:
+        row = _first(conn, "SELECT kv_keys, kv_bytes FROM actors WHERE actor_id = ?", actor_id)
+        return (0, 0) if row is None else (row[0], row[1])
+
+    return query
+
+
+def module_named(tenant: str, digest: str) -> Query[ModuleRecord | None]:
+    def query(conn: sqlite3.Connection) -> ModuleRecord | None:
+        row = _first(conn, f"SELECT {MODULE} FROM modules WHERE tenant = ? AND digest = ?", tenant, digest)
+        return None if row is None else module_record(row)
+
+    return query
+
+
+def modules_of(tenant: str) -> Query[list[ModuleRecord]]:
+    statement = f"SELECT {MODULE} FROM modules WHERE tenant = ? ORDER BY stored_at, digest"
+    return lambda conn: [module_record(row) for row in _all(conn, statement, tenant)]
+
+
+def definition_named(tenant: str, name: str, version: int | None) -> Query[Definition | None]:
+    def query(conn: sqlite3.Connection) -> Definition | None:
+        if version is None:
+            row = _first(conn, f"{_JOINED} WHERE d.tenant = ? AND d.name = ? AND v.version = d.version", tenant, name)
+        else:
+            row = _first(conn, f"{_JOINED} WHERE d.tenant = ? AND d.name = ? AND v.version = ?", tenant, name, version)
+        return None if row is None else definition(row)
+
+    return query
+
+
+def definitions_of(tenant: str) -> Query[list[Definition]]:
+    statement = f"{_JOINED} WHERE d.tenant = ? AND v.version = d.version ORDER BY d.name"
+    return lambda conn: [definition(row) for row in _all(conn, statement, tenant)]

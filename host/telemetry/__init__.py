@@ -1,0 +1,1 @@
+"""What operators see of a running host: log lines and metrics."""

@@ -1,0 +1,1 @@
+"""Codecs without I/O: strict JSON, tagged Values, CBOR, and actor keys as text."""

@@ -1,0 +1,1 @@
+"""The JavaScript side of the SDK: the prelude and the TypeScript declarations."""

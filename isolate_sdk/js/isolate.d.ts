@@ -1,0 +1,225 @@
+// Types of the modules "isolate" and "rivetkit" (the same exports), and of what an actor finds on the global object.
+// Actors are ES modules that import nothing else; add `"types": ["isolate"]` or a reference to this file.
+
+declare module "isolate" {
+  /** What crosses the boundary: JSON, and BigInt, Uint8Array, ArrayBuffer, undefined and Set beside it. */
+  export type Value =
+    | null | undefined | boolean | number | string | bigint | Uint8Array | ArrayBuffer | Set<Value>
+    | Value[] | { [name: string]: Value };
+
+  /** What state may hold besides: Map, Date, and every kind of typed array. */
+  export type StateValue =
+    | Value | Date | Map<StateValue, StateValue> | Set<StateValue> | ArrayBufferView
+    | StateValue[] | { [name: string]: StateValue };
+
+  export type Bytes = ArrayBuffer | ArrayBufferView;
+
+  export interface Kv {
+    /** One value, or one per key; undefined where there is none. All calls are answered within the turn. */
+    get(key: string | Bytes, options?: { type?: "text" }): Promise<string | undefined>;
+    get(key: string | Bytes, options: { type: "binary" }): Promise<Uint8Array | undefined>;
+    get(key: string | Bytes, options: { type: "arrayBuffer" }): Promise<ArrayBuffer | undefined>;
+    get(keys: (string | Bytes)[], options?: { type?: "text" }): Promise<(string | undefined)[]>;
+    get(keys: (string | Bytes)[], options: { type: "binary" }): Promise<(Uint8Array | undefined)[]>;
+    get(keys: (string | Bytes)[], options: { type: "arrayBuffer" }): Promise<(ArrayBuffer | undefined)[]>;
+    put(key: string | Bytes, value: string | Bytes): Promise<void>;
+    /** Up to 128 pairs, all or none. */
+    put(entries: [string | Bytes, string | Bytes][]): Promise<void>;
+    delete(key: string | Bytes | (string | Bytes)[]): Promise<void>;
+    /** By prefix, or from `start` up to but not including `end`; whole keys in byte order; at most `limit` (1,000). */
+    list(prefix?: string | Bytes | null, options?: KvListOptions & { type?: "text" }): Promise<[string, string][]>;
+    list(prefix: string | Bytes | null, options: KvListOptions & { type: "binary" }): Promise<[string, Uint8Array][]>;
+    list(prefix: string | Bytes | null, options: KvListOptions & { type: "arrayBuffer" }): Promise<[string, ArrayBuffer][]>;
+    deleteRange(start: string | Bytes, end: string | Bytes): Promise<void>;
+  }
+
+  export interface KvListOptions {
+    start?: string | Bytes;
+    end?: string | Bytes;
+    reverse?: boolean;
+    limit?: number;
+  }
+
+  export interface Schedule {
+    /** Runs an action of this actor later; it survives sleep and restarts. Gives back the id for `cancel`. */
+    after(ms: number, action: string, ...args: Value[]): Promise<string>;
+    at(timestamp: number | Date, action: string, ...args: Value[]): Promise<string>;
+    cancel(id: string): Promise<boolean>;
+    list(): Promise<{ id: string; at: number; action: string; args: Value[] }[]>;
+  }
+
+  export interface Alarms {
+    /** Sets or replaces the alarm of this id; `onAlarm` gets it. Gives back when it is due. */
+    set(id: string, options: { at: number | Date; payload?: Value } | { after: number; payload?: Value }): Promise<number>;
+    cancel(id: string): Promise<boolean>;
+    list(): Promise<{ id: string; at: number; payload: Value }[]>;
+  }
+
+  export interface Alarm {
+    readonly id: string;
+    readonly payload: Value;
+    readonly scheduledAt: number;
+    /** Counts from 1: the same alarm is delivered again after a failure. */
+    readonly attempt: number;
+  }
+
+  export interface Log {
+    debug(...parts: unknown[]): void;
+    info(...parts: unknown[]): void;
+    warn(...parts: unknown[]): void;
+    error(...parts: unknown[]): void;
+  }
+
+  export interface ActorContext<State = any, Vars = any> {
+    /** One document, saved at the end of every turn in which it changed. */
+    state: State;
+    /** Lives as long as the isolate; never saved. */
+    vars: Vars;
+    readonly actorId: string;
+    readonly name: string;
+    readonly key: readonly string[];
+    readonly kv: Kv;
+    readonly schedule: Schedule;
+    readonly alarms: Alarms;
+    readonly log: Log;
+    /** A number in [0, 1) of the actor's own random stream. */
+    random(): number;
+    /** Sleep as soon as what is in work has settled. */
+    sleep(): void;
+    /** Writes the state now instead of at the end of the turn. */
+    saveState(): void;
+    /** Not available yet: throws. */
+    client(): never;
+  }
+
+  export interface MessageEventLike {
+    readonly type: "message";
+    readonly target: ActorSocket;
+    readonly data: string | ArrayBuffer;
+    /** The index of the message on its connection, from 1; a string from 2**53 on. */
+    readonly rivetMessageIndex: number | string;
+    /** More than 1 if the message is delivered again. */
+    readonly attempt: number;
+  }
+
+  export interface CloseEventLike {
+    readonly type: "close";
+    readonly target: ActorSocket;
+    readonly code: number;
+    readonly reason: string;
+    readonly wasClean: boolean;
+  }
+
+  /** A raw WebSocket. A message has settled when every promise that a listener returned has. */
+  export interface ActorSocket {
+    readonly id: string;
+    readonly path: string;
+    readonly url: string;
+    readonly params: Value;
+    readonly hibernatable: boolean;
+    readonly protocol: string;
+    /** 0 while `onWebSocket` runs for a new connection, then 1; 2 closing; 3 closed. */
+    readonly readyState: 0 | 1 | 2 | 3;
+    binaryType: "arraybuffer";
+    /** Up to 16 KiB, kept with the connection; it comes back after a wake. Assign to save. */
+    state: any;
+    tags: string[];
+    onopen: ((event: { readonly type: "open"; readonly target: ActorSocket }) => unknown) | null;
+    onmessage: ((event: MessageEventLike) => unknown) | null;
+    onclose: ((event: CloseEventLike) => unknown) | null;
+    onerror: ((event: unknown) => unknown) | null;
+    /** Leaves after the commit of the turn. */
+    send(data: string | Bytes): void;
+    close(code?: number, reason?: string): void;
+    addEventListener(type: "open", listener: (event: { readonly type: "open" }) => unknown, options?: ListenerOptions): void;
+    addEventListener(type: "message", listener: (event: MessageEventLike) => unknown, options?: ListenerOptions): void;
+    addEventListener(type: "close", listener: (event: CloseEventLike) => unknown, options?: ListenerOptions): void;
+    addEventListener(type: string, listener: (event: any) => unknown, options?: ListenerOptions): void;
+    removeEventListener(type: string, listener: (event: any) => unknown): void;
+  }
+
+  export interface ListenerOptions {
+    once?: boolean;
+    signal?: AbortSignal;
+  }
+
+  export interface ActorOptions {
+    /** How long an idle actor stays awake, in ms. */
+    sleepTimeout?: number;
+    /** How long a handler may take, in ms. */
+    actionTimeout?: number;
+    /** Whether sockets stay open while the actor sleeps; true by default. */
+    canHibernateWebSocket?: boolean;
+  }
+
+  type Maybe<T> = T | Promise<T>;
+
+  export interface ActorConfig<State, Vars, Input, Actions> {
+    state?: State;
+    createState?(c: ActorContext<undefined, undefined>, input: Input): Maybe<State>;
+    vars?: Vars;
+    createVars?(c: ActorContext<State, undefined>): Maybe<Vars>;
+    /** Once per actor, with what its creator sent along. It may run again if the first start fails later on. */
+    onCreate?(c: ActorContext<State, undefined>, input: Input): Maybe<void>;
+    /** At every start, the first one included. */
+    onWake?(c: ActorContext<State, Vars>): Maybe<void>;
+    onSleep?(c: ActorContext<State, Vars>): Maybe<void>;
+    onDestroy?(c: ActorContext<State, Vars>): Maybe<void>;
+    onRequest?(c: ActorContext<State, Vars>, request: Request): Maybe<Response>;
+    /** For every new connection, and again after a wake (`restored`), when the socket is open already. */
+    onWebSocket?(
+      c: ActorContext<State, Vars>, websocket: ActorSocket, details: { request: Request; restored: boolean },
+    ): Maybe<void>;
+    onAlarm?(c: ActorContext<State, Vars>, alarm: Alarm): Maybe<void>;
+    actions?: Actions & { [name: string]: (c: ActorContext<State, Vars>, ...args: any[]) => unknown };
+    options?: ActorOptions;
+  }
+
+  export interface ActorDefinition<State = any, Vars = any, Input = any, Actions = any> {
+    readonly config: ActorConfig<State, Vars, Input, Actions>;
+  }
+
+  export function actor<State = any, Vars = any, Input = any, Actions = {}>(
+    config: ActorConfig<State, Vars, Input, Actions>,
+  ): ActorDefinition<State, Vars, Input, Actions>;
+
+  /** Exactly one actor per module here. */
+  export function setup<Use extends Record<string, ActorDefinition>>(config: { use: Use }): { readonly config: { use: Use } };
+
+  /** The plainer face: `export default` an object (or class) with these hooks; the context comes last. */
+  export interface PlainActor<State = any> {
+    state?: State;
+    onStart?(c: ActorContext<State>): Maybe<void>;
+    onConnect?(conn: ActorSocket, c: ActorContext<State>): unknown;
+    onMessage?(conn: ActorSocket, data: string | ArrayBuffer, c: ActorContext<State>, event: MessageEventLike): unknown;
+    onClose?(conn: ActorSocket, code: number, reason: string, c: ActorContext<State>): unknown;
+    onAlarm?(alarm: Alarm, c: ActorContext<State>): Maybe<void>;
+    onRequest?(request: Request, c: ActorContext<State>): Maybe<Response>;
+    actions?: { [name: string]: (c: ActorContext<State>, ...args: any[]) => unknown };
+    options?: ActorOptions;
+  }
+
+  /** Reaches the caller with its code, message and metadata; every other error is masked and logged. */
+  export class UserError extends Error {
+    constructor(message: string, options?: { code?: string; metadata?: Value });
+    readonly group: "user";
+    readonly code: string;
+    readonly metadata?: Value;
+  }
+
+  /** What a host call that is refused throws. */
+  export interface HostError extends Error {
+    readonly group: string;
+    readonly code: string;
+    readonly metadata?: Value;
+  }
+
+  /** Not available yet: throws. */
+  export function event(): never;
+  /** Not available yet: throws. */
+  export function queue(): never;
+}
+
+declare module "rivetkit" {
+  export * from "isolate";
+}

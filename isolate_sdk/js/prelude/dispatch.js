@@ -1,0 +1,247 @@
+// Turns: events go in, settled events come out. An event is settled when its handler has returned and the promise it
+// returned is settled; the reply is built as text, so that nothing the tenant changed can get into it.
+let pending = 0;
+let settled = null;  // what this turn has settled, the last one first
+
+const settle = (id, body) => {
+  pending--;
+  settled = { id, body, before: settled };
+};
+
+const settleError = (id, thrown) => settle(id, `"error":${errorJson(thrown)}`);
+
+// `write` gives the JSON of a result, or '' for none.
+const settleResult = (id, value, write) => {
+  let text;
+  try {
+    text = write(value);
+  } catch (thrown) {
+    settleError(id, thrown);
+    return;
+  }
+  settle(id, text === '' ? '' : `"result":${text}`);
+};
+
+const settleLater = async (id, promise, write) => {
+  let value;
+  try {
+    value = await promise;
+  } catch (thrown) {
+    settleError(id, thrown);
+    return;
+  }
+  settleResult(id, value, write);
+};
+
+const isPromiseLike = (value) => isObject(value) && typeof value.then === 'function';
+
+const run = (id, handler, write) => {
+  pending++;
+  let value, later;
+  try {
+    value = handler();
+    later = isPromiseLike(value);
+  } catch (thrown) {
+    settleError(id, thrown);
+    return;
+  }
+  if (later) settleLater(id, value, write);
+  else settleResult(id, value, write);
+};
+
+const nothing = () => '';
+const valueJson = (value) => (value === undefined ? '' : native.value(value, 0));
+
+// Waits for what listeners returned; the first failure is the event's, further ones are logged.
+const awaitAll = async (results, failure) => {
+  for (let i = 0; i < results.length; i++) {
+    try {
+      await results[i];
+    } catch (thrown) {
+      failure.note(thrown);
+    }
+  }
+  failure.raise();
+};
+
+const newFailure = () => {
+  let failed = false, first;
+  return {
+    note(thrown) {
+      if (failed) logThrown('another listener failed too', thrown);
+      else first = thrown;
+      failed = true;
+    },
+    raise() {
+      if (failed) throw first;
+    },
+  };
+};
+
+const afterListeners = (results, failure) => {
+  for (let i = 0; i < results.length; i++) if (isPromiseLike(results[i])) return awaitAll(results, failure);
+  failure.raise();
+};
+
+const runAction = (name, args) => {
+  const action = mapGet(definition.actions, name);
+  if (!action) throw bridgeError('actor', 'action_not_found', `this actor has no action ${native.quote(name)}`);
+  const list = [c];
+  for (let i = 0; i < args.length; i++) append(list, args[i]);
+  return apply(action, undefined, list);
+};
+
+const actorUrl = (path) => `http://actor${path}`;
+
+// --- start and stop ---------------------------------------------------------------------------------------------
+
+const PAGE = 256;
+
+const restoreSocket = (row) => {
+  const socket = openSocket({
+    conn: row.conn, path: row.path, hibernatable: row.hibernatable, readyState: OPEN,
+    params: hasOwn(row, 'params') ? native.revive(row.params, 1) : undefined,
+    state: hasOwn(row, 'state') ? native.revive(row.state, 1) : undefined,
+    tags: hasOwn(row, 'tags') ? row.tags : [],
+  });
+  return { socket, request: receivedRequest('GET', actorUrl(row.path), new Headers(), null) };
+};
+
+// A socket whose onWebSocket fails is closed alone; the others go on.
+const attach = async ({ socket, request }) => {
+  try {
+    if (definition.hooks.onWebSocket) await definition.hooks.onWebSocket(c, socket, { request, restored: true });
+  } catch (thrown) {
+    logThrown(`onWebSocket failed for the restored connection ${socket.id}`, thrown);
+    socket.close(4500, 'ws.restore_error');
+  }
+};
+
+const restoreSockets = async () => {
+  for (let after = '';;) {
+    const rows = call(`{"call":"socket_list","after":${native.quote(after)},"limit":${PAGE}}`);
+    const made = [], attached = [];
+    for (let i = 0; i < rows.length; i++) append(made, restoreSocket(rows[i]));
+    for (let i = 0; i < made.length; i++) append(attached, attach(made[i]));
+    for (let i = 0; i < attached.length; i++) await attached[i];
+    if (rows.length < PAGE) return;
+    after = rows[rows.length - 1].conn;
+    await nextTurn();
+  }
+};
+
+const start = async (ev) => {
+  const { hooks } = definition;
+  const input = hasOwn(ev, 'input') ? native.revive(ev.input, 0) : undefined;
+  identity.actorId = ev.actor;
+  identity.name = ev.name;
+  identity.key = freeze(ev.key);
+  const create = ev.reason === 'create', known = loadState();
+  if (create || !known) {
+    state = hooks.createState ? await hooks.createState(c, input) : structuredCloneOf(definition.state);
+  }
+  stateReady = true;
+  if (create && hooks.onCreate) await hooks.onCreate(c, input);
+  vars = hooks.createVars ? await hooks.createVars(c) : structuredCloneOf(definition.vars);
+  if (hooks.onWake) await hooks.onWake(c);
+  if (hasOwn(ev, 'connection_count') && ev.connection_count > 0) await restoreSockets();
+};
+
+const stop = (ev) => {
+  const hook = ev.reason === 'destroy' ? definition.hooks.onDestroy : definition.hooks.onSleep;
+  return hook ? hook(c) : undefined;
+};
+
+// --- one function per type of event -----------------------------------------------------------------------------
+
+const openedSocket = async (ev) => {
+  const socket = openSocket({
+    conn: ev.conn, path: ev.path, hibernatable: ev.hibernatable, readyState: CONNECTING, state: undefined, tags: [],
+    params: hasOwn(ev, 'params') ? native.revive(ev.params, 0) : undefined,
+  });
+  try {
+    const request = receivedRequest('GET', actorUrl(ev.path), headersFrom(ev.headers), null);
+    if (definition.hooks.onWebSocket) await definition.hooks.onWebSocket(c, socket, { request, restored: false });
+    if (socket.readyState > OPEN) return;
+    const failure = newFailure();
+    await afterListeners(receive.open(socket, failure.note), failure);
+  } catch (thrown) {
+    mapDelete(sockets, ev.conn);
+    throw thrown;
+  }
+};
+
+const socketMessage = (ev) => {
+  const socket = mapGet(sockets, ev.conn);
+  if (!socket) throw bridgeError('guest', 'unknown_connection', 'there is no such connection');
+  const data = hasOwn(ev, 'text') ? ev.text : bufferOf(native.bytes(ev.data, 0));
+  const failure = newFailure();
+  const init = { data, rivetMessageIndex: ev.index, attempt: hasOwn(ev, 'attempt') ? ev.attempt : 1 };
+  return afterListeners(receive.message(socket, init, failure.note), failure);
+};
+
+const socketClosed = (ev) => {
+  const socket = mapGet(sockets, ev.conn);
+  if (!socket) return undefined;
+  const failure = newFailure(), init = { code: ev.code, reason: ev.reason, wasClean: ev.clean };
+  return afterListeners(receive.close(socket, init, failure.note), failure);
+};
+
+const alarm = (ev) => {
+  const payload = native.revive(ev.payload, 0);
+  if (startsWith(ev.alarm, SCHEDULED)) return runAction(payload.action, payload.args);
+  const { onAlarm } = definition.hooks;
+  if (!onAlarm) throw bridgeError('actor', 'no_alarm_handler', 'this actor has no onAlarm');
+  return onAlarm(c, {
+    id: ev.alarm, payload, scheduledAt: ev.scheduled_at, attempt: hasOwn(ev, 'attempt') ? ev.attempt : 1,
+  });
+};
+
+const request = (ev) => {
+  const { onRequest } = definition.hooks;
+  if (!onRequest) throw bridgeError('actor', 'action_not_found', 'this actor has no onRequest');
+  const bytes = native.bytes(ev.body, 0);
+  return onRequest(c, receivedRequest(ev.method, actorUrl(ev.path), headersFrom(ev.headers), bytes.length ? bytes : null));
+};
+
+const handle = (ev) => {
+  const { id } = ev;
+  switch (ev.type) {
+    case 'socket_message': return run(id, () => socketMessage(ev), nothing);
+    case 'action': return run(id, () => runAction(ev.name, native.revive(ev.args, 0)), valueJson);
+    case 'completion': return complete(ev.call);
+    case 'request': return run(id, () => request(ev), replyJson);
+    case 'socket_opened': return run(id, () => openedSocket(ev), nothing);
+    case 'socket_closed': return run(id, () => socketClosed(ev), nothing);
+    case 'alarm': return run(id, () => alarm(ev), nothing);
+    case 'start': return run(id, () => start(ev), startReply);
+    case 'stop': return run(id, () => stop(ev), nothing);
+    default: return run(id, () => { throw bridgeError('guest', 'unknown_event', 'this SDK does not know the event'); }, nothing);
+  }
+};
+
+// Called by the engine with the turn, and again when no job is left.
+const enter = (turn) => {
+  native.setNow(turn.now);
+  inTurn = true;
+  const { events } = turn;
+  for (let i = 0; i < events.length; i++) handle(events[i]);
+};
+
+const finish = () => {
+  let failure = null;
+  try {
+    saveState();
+  } catch (thrown) {
+    failure = `"error":${errorJson(thrown)}`;
+    logThrown('the state cannot be saved', thrown);
+  }
+  let text = '';
+  for (let at = settled; at !== null; at = at.before) {
+    const body = failure === null ? at.body : failure;
+    text = `{"event":${at.id}${body === '' ? '' : ','}${body}}${text === '' ? '' : ','}${text}`;
+  }
+  settled = null;
+  inTurn = false;
+  return `{"settled":[${text}],"pending":${pending}}`;
+};

@@ -1,0 +1,142 @@
+"""The golden vectors: one exchange per event, per host call and per kind of reply, in both codecs.
+
+`python -m tests.bridge.golden` writes `schemas/golden/`. Authors of guests test their side against these files, so a
+change in them is a change of the ABI: the test compares byte for byte.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, Struct
+
+from host.bridge import envelopes as e
+from host.bridge.codec import Codec
+from host.bridge.framing import pack
+from tests.bridge.support import encode_struct
+
+__all__ = ["CALLS", "ERRORS", "EVENTS", "GOLDEN", "REPLIES", "documents", "render"]
+
+GOLDEN = Path(__file__).resolve().parents[2] / "schemas" / "golden"
+CONN = "00112233445566778899aabbccddeeff"
+LONG = bytes(range(256)) * 4  # 1 KiB: the shortest buffer that goes behind the header
+
+EVENTS: dict[str, e.Event] = {
+    "start_create": e.StartEvent(1, "create", "0f" * 16, 1, "counter", ["a", ""], 0, UNSET, Raw(b'{"n":1}')),
+    "start_upgrade": e.StartEvent(2, "upgrade", "0f" * 16, 3, "counter", [], 2, 7),
+    "stop": e.StopEvent(3, "sleep", 15000),
+    "action": e.ActionEvent(4, "increment", Raw(b'[1,["$BigInt","2"]]')),
+    "action_of_connection": e.ActionEvent(5, "increment", Raw(b"[]"), CONN),
+    "request": e.RequestEvent(6, "POST", "/x?y=1", [("a", "1"), ("a", "2")], b"body"),
+    "request_long": e.RequestEvent(7, "PUT", "/x", [], LONG),
+    "socket_opened": e.SocketOpenedEvent(8, CONN, "/room", [("origin", "null")], True, Raw(b'{"name":"n"}'), 2),
+    "socket_message_text": e.SocketMessageEvent(9, CONN, 1, text="h\u00e9llo"),
+    "socket_message_data": e.SocketMessageEvent(10, CONN, 2, data=b"\x00\x01\xff"),
+    "socket_message_long": e.SocketMessageEvent(11, CONN, "9007199254740993", data=LONG, attempt=2),
+    "socket_closed": e.SocketClosedEvent(12, CONN, 1001, "going away", True),
+    "alarm": e.AlarmEvent(13, "daily", 1_700_000_000_000, Raw(b'{"k":["$Undefined",0]}'), 3),
+    "completion": e.CompletionEvent(14, 5, Raw(b"null")),
+    "completion_error": e.CompletionEvent(15, 6, error=e.CallError("actor", "aborted", "it went away")),
+}
+
+REPLIES: dict[str, tuple[e.TurnReply, list[bytes]]] = {
+    "nothing": (e.TurnReply([], 1), []),
+    "settled_without_result": (e.TurnReply([e.Settled(9)], 0), []),
+    "value": (e.TurnReply([e.Settled(4, Raw(b'{"count":["$BigInt","3"]}'))], 0), []),
+    "user_error": (e.TurnReply([e.Settled(4, error=e.CallError("user", "no", "not today", Raw(b"[1]")))], 2), []),
+    "start": (e.TurnReply([e.Settled(1, Raw(b'{"actions":["increment"],"request":false}'))], 0), []),
+    "http": (e.TurnReply([e.Settled(6, Raw(b'{"status":201,"headers":[["a","b"]],"body":"Ym9keQ=="}'))], 0), []),
+    "http_long": (e.TurnReply([e.Settled(7, Raw(b'{"body":{"$bin":0}}'))], 0), [LONG]),
+}
+
+CALLS: dict[str, tuple[Struct, Any]] = {
+    "kv_get": (e.KvGet([b"a", b"b", b"c"]), [b"1", None, LONG]),
+    "kv_put": (e.KvPut([(b"a", b"1"), (b"b", b"")]), None),
+    "kv_put_long": (e.KvPut([(b"a", LONG), (LONG, b"2")]), None),
+    "kv_delete": (e.KvDelete([b"a"]), None),
+    "kv_list": (e.KvList(prefix=b"a", reverse=True, limit=2), [(b"ab", LONG), (b"aa", b"1")]),
+    "kv_list_range": (e.KvList(start=b"a", end=b"b"), []),
+    "kv_delete_range": (e.KvDeleteRange(b"a", b"b"), None),
+    "state_get": (e.StateGet(), Raw(b'{"count":1}')),
+    "state_get_never_put": (e.StateGet(), None),
+    "state_put": (e.StatePut(Raw(b'{"count":1}')), None),
+    "alarm_set": (e.AlarmSet("daily", after=5000, payload=Raw(b"[1]")), e.AlarmTime("daily", 1_700_000_005_000)),
+    "alarm_set_at": (e.AlarmSet("daily", at=1_700_000_005_000), e.AlarmTime("daily", 1_700_000_005_000)),
+    "alarm_cancel": (e.AlarmCancel("daily"), True),
+    "alarm_list": (e.AlarmList(), [e.AlarmInfo("daily", 1_700_000_005_000, Raw(b"[1]"))]),
+    "socket_send": (e.SocketSend(CONN, text="h\u00e9llo"), None),
+    "socket_send_data": (e.SocketSend(CONN, data=b"\x00\xff"), None),
+    "socket_send_long": (e.SocketSend(CONN, data=LONG), None),
+    "socket_close": (e.SocketClose(CONN, 4000, "bye"), None),
+    "socket_set_state": (e.SocketSetState(CONN, Raw(b'{"name":"n"}')), None),
+    "socket_set_tags": (e.SocketSetTags(CONN, ["admin"]), None),
+    "socket_list": (
+        e.SocketList(limit=2, tag="admin"),
+        [e.SocketInfo(CONN, "/room", True, Raw(b"{}"), Raw(b'{"name":"n"}'), ["admin"])],
+    ),
+    "log": (e.Log("warn", "line"), None),
+    "now": (e.Now(), 1_700_000_000_000),
+    "random": (e.Random(4), b"\x01\x02\x03\x04"),
+    "random_long": (e.Random(1024), LONG),
+    "sleep": (e.Sleep(), None),
+    "timer": (e.Timer(250), e.TimerStarted(1)),
+}
+
+ERRORS: dict[str, e.CallError] = {
+    "plain": e.CallError("guest", "unknown_connection", "this actor has no such connection"),
+    "limit": e.CallError("limit", "exceeded", "too much", Raw(b'{"limit":"kv_key","used":3,"allowed":2}')),
+}
+
+
+def documents() -> dict[str, list[dict[str, Any]]]:
+    json, framed = Codec("json"), Codec("framed")
+    turns = {name: e.Turn(1, 1_700_000_000_000, [event]) for name, event in EVENTS.items()}
+    return {
+        "events.json": [
+            {
+                "name": name,
+                "type": turn.events[0].__struct_config__.tag,
+                "json": json.encode_turn(turn).decode(),
+                "framed": framed.encode_turn(turn).hex(),
+            }
+            for name, turn in turns.items()
+        ],
+        "replies.json": [
+            {
+                "name": name,
+                # a placeholder has no meaning in the codec json, so such a reply is framed only
+                "json": None if buffers else msgspec.json.encode(reply).decode(),
+                "framed": pack(msgspec.json.encode(reply), buffers).hex(),
+            }
+            for name, (reply, buffers) in REPLIES.items()
+        ],
+        "calls.json": [
+            {
+                "name": name,
+                "call": call.__struct_config__.tag,
+                "request": _both(encode_struct(call, framed=False), encode_struct(call, framed=True)),
+                "answer": _both(json.encode_ok(ok), framed.encode_ok(ok)),
+            }
+            for name, (call, ok) in CALLS.items()
+        ],
+        "errors.json": [
+            {"name": name, **_both(json.encode_error(error), framed.encode_error(error))}
+            for name, error in ERRORS.items()
+        ],
+    }
+
+
+def render(document: list[dict[str, Any]]) -> str:
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def _both(json: bytes, framed: bytes) -> dict[str, str]:
+    return {"json": json.decode(), "framed": framed.hex()}
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    for file, document in documents().items():
+        (GOLDEN / file).write_text(render(document), encoding="utf-8")

@@ -1,0 +1,112 @@
+"""Document, log, randomness, timers, intents."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from host.capabilities import intents
+from host.capabilities.document import get_document, put_document
+from host.capabilities.log import MAX_LINE, LogBudget
+from host.capabilities.random import RandomStream, actor_seed
+from host.capabilities.recorder import TurnRecorder
+from host.capabilities.state import ActorState
+from host.capabilities.timers import MAX_DELAY, Timers
+from host.model.effects import DeferredTimer, LogLine
+from host.model.errors import CallerError
+from host.model.limits import Limits
+
+
+def test_the_last_document_of_a_turn_counts() -> None:
+    state, recorder = ActorState(), TurnRecorder()
+    assert get_document(state) is None
+    put_document(state, recorder, Limits(), b"[1]")
+    put_document(state, recorder, Limits(), b"[1,2]")
+    assert get_document(state) == b"[1,2]"
+    assert recorder.effects().state == b"[1,2]"
+    assert recorder.effects().size == 5
+
+
+def test_a_document_over_the_limit_changes_nothing_and_is_remembered() -> None:
+    state, recorder, limits = ActorState(), TurnRecorder(), Limits(state=4)
+    put_document(state, recorder, limits, b"1234")
+    with pytest.raises(CallerError, match="state: 5 used, 4 allowed"):
+        put_document(state, recorder, limits, b"12345")
+    assert get_document(state) == b"1234"
+    assert recorder.over_state == 5
+    put_document(state, recorder, limits, b"1")
+    assert recorder.over_state is None
+
+
+def test_a_long_line_is_cut_where_a_character_ends() -> None:
+    log, recorder = LogBudget(), TurnRecorder()
+    log.begin_turn(0)
+    log.log(recorder, Limits(), "warn", "é" * MAX_LINE)
+    log.log(recorder, Limits(), "nonsense", "a\ud800")
+    first, second = recorder.logs
+    assert first.message.endswith("é... (cut)")
+    assert MAX_LINE - 2 <= len(first.message.encode()) <= MAX_LINE
+    assert second == LogLine("info", "a?")
+
+
+def test_lines_over_the_budget_of_a_turn_are_dropped_and_counted() -> None:
+    log, recorder, limits = LogBudget(), TurnRecorder(), Limits(log_turn=10)
+    log.begin_turn(0)
+    for line in ("1234", "1234", "", "5"):
+        log.log(recorder, limits, "info", line)
+    assert [line.message for line in recorder.logs] == ["1234", "1234"]
+    assert recorder.effects().logs_dropped == 2
+    log.begin_turn(0)
+    log.log(recorder, limits, "info", "again")
+    assert len(recorder.logs) == 3
+
+
+def test_lines_over_the_budget_of_a_minute_are_dropped_until_it_is_over() -> None:
+    log, recorder, limits = LogBudget(), TurnRecorder(), Limits(log_turn=10, log_minute=15)
+    for now in (0, 59_999, 60_000):
+        log.begin_turn(now)
+        log.log(recorder, limits, "info", "123456789")
+    assert len(recorder.logs) == 2
+    assert recorder.logs_dropped == 1
+
+
+@given(st.lists(st.integers(0, 3000), max_size=12))
+def test_a_stream_is_the_same_however_it_is_read(sizes: list[int]) -> None:
+    split, whole = RandomStream(b"seed"), RandomStream(b"seed")
+    parts = [split.read(size) for size in sizes]
+    assert [len(part) for part in parts] == sizes
+    assert b"".join(parts) == whole.read(sum(sizes))
+
+
+def test_no_two_starts_share_a_stream() -> None:
+    seeds = [actor_seed(key, actor, epoch) for key in (b"k", b"l") for actor in ("a", "b") for epoch in (1, 2)]
+    assert len({RandomStream(seed).read(32) for seed in seeds}) == 8
+    assert RandomStream(actor_seed(b"k", "a", 1)).read(16) == RandomStream(actor_seed(b"k", "a", 1)).read(16)
+    assert actor_seed(b"k", "a", 1)[-8:] == (1).to_bytes(8, "big")
+
+
+def test_timers_get_ids_that_rise_and_are_bounded() -> None:
+    timers, recorder, limits = Timers(), TurnRecorder(), Limits(timers=2)
+    assert timers.start(recorder, limits, 0) == 1
+    assert timers.start(recorder, limits, MAX_DELAY) == 2
+    with pytest.raises(CallerError, match="timers: 3 used, 2 allowed"):
+        timers.start(recorder, limits, 5)
+    timers.done(1)
+    timers.done(1)
+    assert timers.start(recorder, limits, 5) == 3
+    assert len(timers) == 2
+    assert recorder.effects().timers == (DeferredTimer(1, 0), DeferredTimer(2, MAX_DELAY), DeferredTimer(3, 5))
+
+
+@pytest.mark.parametrize("after", [-1, MAX_DELAY + 1, 10**30])
+def test_a_delay_has_bounds(after: int) -> None:
+    with pytest.raises(CallerError, match="delay"):
+        Timers().start(TurnRecorder(), Limits(), after)
+
+
+def test_sleep_is_an_intent() -> None:
+    recorder = TurnRecorder()
+    assert not recorder.effects().sleep
+    intents.sleep(recorder)
+    assert recorder.effects().sleep

@@ -1,0 +1,145 @@
+"""The parts of the command line that need no host."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import anyio
+import msgspec
+import pytest
+from rich.console import Console
+
+from host.cli.actors import argument, moment
+from host.cli.connect import Lines
+from host.cli.demo_site import serving_module
+from host.cli.failures import lines_of
+from host.cli.progress import ShownProgress
+from host.cli.snapshot_view import show_snapshot
+from host.model.errors import CallerError, InternalError
+from host.model.snapshot import ActorSnapshot
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("5", 5),
+        ('"5"', "5"),
+        ("hello", "hello"),
+        ('{"a": [1]}', {"a": [1]}),
+        ("null", None),
+        ("", ""),
+        ("[1", "[1"),
+        ("\udcff", "\udcff"),
+        ("[" * 100_000, "[" * 100_000),
+    ],
+)
+async def test_an_argument_is_json_or_else_text(text: str, value: Any) -> None:
+    assert argument(text) == value
+
+
+async def test_errors_become_lines_without_stack_traces() -> None:
+    inner = CallerError("actor", "not_found", "there is none")
+    group = ExceptionGroup("g", [inner, ExceptionGroup("h", [inner, InternalError("the detail")])])
+    assert lines_of(group) == ["actor/not_found: there is none", "internal/internal_error: the detail"]
+    assert lines_of(OSError(2, "No such file", "x.js")) == ["system/os_error: No such file (x.js)"]
+    assert lines_of(ValueError("odd")) == ["internal/internal_error: ValueError: odd"]
+
+
+async def test_a_moment_is_utc_or_a_dash() -> None:
+    assert moment(0) == "1970-01-01 00:00:00"
+    assert moment(None) == "—"
+
+
+async def test_talking_to_a_host_does_not_load_the_engine() -> None:
+    check = "import sys, host.cli.main; sys.exit(bool({'wasmtime', 'starlette', 'aiosqlite'} & set(sys.modules)))"
+    process = await anyio.run_process([sys.executable, "-c", check], check=False, stderr=subprocess.PIPE)
+    assert process.returncode == 0, process.stderr.decode()
+
+
+def feed(*parts: bytes) -> int:
+    """A descriptor that gives these bytes and ends."""
+    reader, writer = os.pipe()
+    for part in parts:
+        os.write(writer, part)
+    os.close(writer)
+    return reader
+
+
+async def test_lines_come_whole_and_the_end_is_told() -> None:
+    fd = feed(b"one\ntwo\r\n", b"\nthr", b"ee\xff")
+    lines = Lines(fd)
+    with anyio.fail_after(5):
+        assert [await lines.next() for _ in range(5)] == ["one", "two", "", "three\ufffd", None]
+    os.close(fd)
+
+
+async def test_a_terminal_that_went_away_is_the_end() -> None:
+    with anyio.fail_after(5):
+        assert await Lines(-1).next() is None
+
+
+async def test_the_demos_site_serves_the_module_and_counts() -> None:
+    def load(path: str) -> Callable[[], tuple[bytes, str]]:
+        def get() -> tuple[bytes, str]:
+            with urlopen(path, timeout=5) as answer:
+                return answer.read(), answer.headers["content-type"]
+
+        return get
+
+    with serving_module("m.js", b"source") as site:
+        got = await anyio.to_thread.run_sync(load(site.url))
+        assert got == (b"source", "text/javascript")
+        with pytest.raises(HTTPError, match="404") as caught:
+            await anyio.to_thread.run_sync(load(site.url + ".map"))
+        caught.value.close()
+        assert site.hits == 1
+
+
+async def test_progress_is_a_spinner_on_a_terminal_and_quiet_when_done() -> None:
+    out = io.StringIO()
+    progress = ShownProgress(Console(file=out, force_terminal=True, width=60))
+    progress("compiling a", done=False)
+    progress("compiling b", done=False)
+    progress("compiling a", done=True)
+    progress("compiling b", done=True)
+    assert "compiling b" in out.getvalue()
+    assert progress._status is None
+
+
+def snapshot() -> ActorSnapshot:
+    document = {
+        "actor_id": "a" * 32, "namespace": "default", "name": "room", "key": ["x", "y/z"], "generation": 1, "epoch": 7,
+        "lifecycle": "asleep", "module": {"digest": "sha256:" + "1" * 64, "definition": "room", "version": 3},
+        "created_at": 0, "started_at": 0, "slept_at": None, "wake_at": 1000, "attempt": 2, "retry_at": 5000,
+        "last_error": {"group": "guest", "code": "trap", "message": "[bold]it[/bold] trapped"},
+        "connections": [
+            {"conn_id": "c" * 32, "path": "/[red]ada", "msg_index": 12, "settled_ahead": [14], "hibernatable": True,
+             "opened_at": 0, "last_seen_at": 0, "tags": ["t1"], "state": {"n": "s" * 99}, "params": None}
+        ],
+        "alarms": [{"alarm": "al-1", "scheduled_at": 0, "due_at": 1000, "attempt": 1, "payload": {"p": 1}}],
+        "kv": {"keys": 4, "bytes": 99}, "state_bytes": 5,
+        "dead_letters": [{"kind": "message", "ref": "conn", "index": 9, "reason": "guest/trap", "message": "m",
+                          "attempts": 3, "at": 0}],
+    }  # fmt: skip
+    return msgspec.json.decode(msgspec.json.encode(document), type=ActorSnapshot)
+
+
+async def test_a_snapshot_is_readable_and_nothing_of_a_guest_is_markup() -> None:
+    out = io.StringIO()
+    show_snapshot(Console(file=out, width=160), snapshot())
+    text = out.getvalue()
+    for shown in (
+        "room x/y\\/z", "asleep", "1, 7", "room version 3", "4 keys, 99 bytes", "guest/trap: [bold]it[/bold]",
+        "again at 1970-01-01 00:00:05", "/[red]ada", "12", "14", "t1", "al-1", '{"p":1}', "guest/trap", "…",
+    ):  # fmt: skip
+        assert shown in text
+    assert "s" * 61 not in text

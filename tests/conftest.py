@@ -1,0 +1,50 @@
+"""Shared by all tests: asyncio as the one backend, and a data directory whose engine is compiled already."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from host.config import Settings
+from host.node import open_node
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+async def compiled_data_dir(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory that a node has run in once: its cache holds the compiled JavaScript engine."""
+    path = tmp_path_factory.mktemp("compiled")
+    async with open_node(Settings(data_dir=path, dev=True)):
+        pass
+    return path
+
+
+@pytest.fixture
+def new_data_dir(compiled_data_dir: Path, tmp_path: Path) -> Callable[[], Path]:
+    """Makes fresh data directories: the key and the artifact cache of the compiled one, and nothing else."""
+    made = iter(range(1_000))
+
+    def make() -> Path:
+        path = tmp_path / f"data{next(made)}"
+        path.mkdir(mode=0o700)
+        shutil.copy2(compiled_data_dir / "key", path / "key")
+        shutil.copytree(compiled_data_dir / "cache", path / "cache")
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_host_settings() -> Iterator[None]:
+    """Variables of the machine must not change what a test sees."""
+    saved = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("DORMICE_")}
+    yield
+    os.environ.update(saved)

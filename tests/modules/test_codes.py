@@ -1,0 +1,180 @@
+"""Compiled code: once per digest, from the artifact where there is one, with its ABI checked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import anyio
+import pytest
+
+from host.isolate.code import Code
+from host.isolate.engine import Engine
+from host.model.errors import TenantError, UnavailableError
+from host.modules.cache import ArtifactCache
+from host.modules.codes import ARTIFACT, CodeStore
+from host.modules.compile import Compiler
+from host.telemetry.metrics import MetricsRegistry
+
+from .guests import guest, wat
+
+pytestmark = pytest.mark.anyio
+
+WASM = guest()
+DIGEST = sha256(WASM).hexdigest()
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine()
+    yield engine
+    engine.close()
+
+
+def files(directory: Path) -> list[str]:
+    return sorted(entry.name for entry in directory.iterdir())
+
+
+class Bench:
+    """A code store over a directory, and what it did."""
+
+    def __init__(self, engine: Engine, directory: Path, key: bytes = b"k" * 32) -> None:
+        self.metrics = MetricsRegistry()
+        self.seen: list[tuple[str, bool]] = []
+        self.compiler = Compiler(engine, progress=self.progress)
+        self.cache = ArtifactCache(directory, key, engine.profile_key, self.metrics)
+        self.codes = CodeStore(engine, self.compiler, self.cache, self.metrics)
+
+    def progress(self, what: str, *, done: bool) -> None:
+        self.seen.append((what, done))
+
+    async def get(self, wasm: bytes = WASM) -> Code:
+        async def given() -> bytes:
+            return wasm
+
+        with anyio.fail_after(10):
+            return await self.codes.get(sha256(wasm).hexdigest(), given, "module x")
+
+    def loaded(self) -> tuple[int, int]:
+        return self.metrics.counter("codes_loaded", "compiled"), self.metrics.counter("codes_loaded", "artifact")
+
+
+async def test_many_who_want_the_same_code_have_it_compiled_once(engine: Engine, tmp_path: Path) -> None:
+    bench = Bench(engine, tmp_path)
+    got: list[Code] = []
+
+    async def want() -> None:
+        got.append(await bench.get())
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(want)
+    assert len({id(code) for code in got}) == 1
+    assert bench.loaded() == (1, 0)
+    assert bench.seen == [("compiling module x", False), ("compiling module x", True)]
+
+
+async def test_the_first_going_away_leaves_the_others_with_their_code(engine: Engine, tmp_path: Path) -> None:
+    bench = Bench(engine, tmp_path)
+    got: list[Code] = []
+
+    async def want() -> None:
+        got.append(await bench.get())
+
+    async with anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as first:
+            first.cancel()
+            await want()
+        tasks.start_soon(want)
+        tasks.start_soon(want)
+    assert len(got) == 2
+    assert got[0] is got[1]
+
+
+async def test_a_new_process_takes_the_artifact_and_compiles_nothing(engine: Engine, tmp_path: Path) -> None:
+    await Bench(engine, tmp_path).get()
+    again = Bench(engine, tmp_path)
+    code = await again.get()
+    assert code.kind == "wasm"
+    assert again.loaded() == (0, 1)
+    assert again.seen == []
+
+
+async def test_an_artifact_with_a_changed_byte_is_compiled_anew_and_never_loaded(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Bench(engine, tmp_path)
+    await first.get()
+    path = first.cache.path(ARTIFACT, DIGEST)
+    good = path.read_bytes()
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    taken: list[bytes] = []
+    monkeypatch.setattr(engine, "deserialize", taken.append)
+    again = Bench(engine, tmp_path)
+    await again.get()
+    assert taken == []
+    assert again.loaded() == (1, 0)
+    assert again.cache.load(ARTIFACT, DIGEST) is not None
+
+
+async def test_an_artifact_of_another_data_directory_is_compiled_anew(engine: Engine, tmp_path: Path) -> None:
+    await Bench(engine, tmp_path).get()
+    other = Bench(engine, tmp_path, key=b"o" * 32)
+    await other.get()
+    assert other.loaded() == (1, 0)
+
+
+async def test_an_artifact_that_the_engine_will_not_have_is_compiled_anew(engine: Engine, tmp_path: Path) -> None:
+    bench = Bench(engine, tmp_path)
+    bench.cache.store(ARTIFACT, DIGEST, b"of some other version")
+    await bench.get()
+    assert bench.loaded() == (1, 0)
+    assert bench.metrics.counter("artifact_cache_errors", "refused") == 1
+    again = Bench(engine, tmp_path)
+    await again.get()
+    assert again.loaded() == (0, 1)
+
+
+async def test_a_module_that_does_not_compile_is_an_error_each_time_and_leaves_nothing(
+    engine: Engine, tmp_path: Path
+) -> None:
+    bench = Bench(engine, tmp_path)
+    for _ in range(2):
+        with pytest.raises(TenantError) as caught:
+            await bench.get(WASM[:-3])
+        assert caught.value.name == "module/malformed"
+    assert files(tmp_path) == []
+    assert bench.seen[-1][1] is True
+
+
+async def test_a_module_that_misses_the_abi_is_not_kept(engine: Engine, tmp_path: Path) -> None:
+    bench = Bench(engine, tmp_path)
+    with pytest.raises(TenantError) as caught:
+        await bench.get(wat('(module (memory (export "memory") 1))'))
+    assert caught.value.name == "module/bad_export"
+    assert files(tmp_path) == []
+
+
+async def test_compilations_come_one_after_another_and_those_that_wait_are_bounded(engine: Engine) -> None:
+    compiler = Compiler(engine, max_waiting=2)
+    gate = threading.Event()
+    running: list[int] = []
+    most: list[int] = []
+
+    def job() -> None:
+        running.append(1)
+        most.append(len(running))
+        gate.wait(5)
+        running.pop()
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(2):
+            tasks.start_soon(compiler.run, job, "a job")
+        await anyio.lowlevel.checkpoint()
+        with pytest.raises(UnavailableError) as caught:
+            await compiler.run(job, "one too many")
+        gate.set()
+    assert caught.value.name == "node/full"
+    assert most == [1, 1]

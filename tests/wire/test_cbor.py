@@ -1,0 +1,109 @@
+"""CBOR: Values both ways, generous to other writers, hard on claims and references."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cbor2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from host.model.errors import CallerError
+from host.wire.cbor import cbor_to_value, dumps, value_to_cbor
+from host.wire.values import BigInt, from_python, to_python
+from tests.wire.test_values import values
+
+
+@given(values)
+def test_every_value_survives_cbor(value: Any) -> None:
+    raw = from_python(value)
+    assert to_python(cbor_to_value(value_to_cbor(raw))) == value
+
+
+@pytest.mark.parametrize(
+    ("item", "raw"),
+    [
+        (b"\x01\x02", b'["$Uint8Array","AQI="]'),
+        (cbor2.CBORTag(64, b"\x01"), b'["$Uint8Array","AQ=="]'),
+        (2**60, b'["$BigInt","1152921504606846976"]'),
+        (-(2**70), b'["$BigInt","-1180591620717411303424"]'),
+        (cbor2.undefined, b'["$Undefined",0]'),
+        (cbor2.CBORTag(258, [3, [1]]), b'["$Set",[3,[1]]]'),
+        ({"a": [1, 2.5, None, True]}, b'{"a":[1,2.5,null,true]}'),
+        (["$BigInt", "7"], b'["$BigInt","7"]'),
+        (["$$x", 1], b'["$$x",1]'),
+        (cbor2.CBORTag(55799, {"a": [1]}), b'{"a":[1]}'),
+    ],
+)
+def test_native_forms_become_tags(item: Any, raw: bytes) -> None:
+    assert cbor_to_value(cbor2.dumps(item)) == raw
+
+
+def test_indefinite_lengths_are_read() -> None:
+    assert cbor_to_value(bytes.fromhex("9f01bf616102ff5f41014102ffff")) == b'[1,{"a":2},["$Uint8Array","AQI="]]'
+
+
+def test_documents_of_our_own_use_the_same_tags() -> None:
+    assert cbor2.loads(dumps({"n": BigInt(1), "b": b"\x01"})) == {
+        "n": ["$BigInt", "1"],
+        "b": ["$Uint8Array", "AQ=="],
+    }
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "",
+        "0102",  # bytes left over
+        "81",  # cut off
+        "9b7fffffffffffffff",  # lengths that lie
+        "9affffffff",
+        "5b7fffffffffffffff",
+        "7b00000000ffffffff",
+        "bb7fffffffffffffff",
+        "81" * 33 + "01",  # too deep
+        "d90102" * 40 + "01",
+        "c2" * 40 + "4101",
+        "9f" * 40,
+        "d81c81d81d00",  # references: cyclic ones, and ones that expand
+        "d9010082d81900d81900",
+        "82d81c6161d81d00",
+        "c11a5f5e1000",  # no Value is a date, a fraction, an expression
+        "c482200a",
+        "d82363612e62",
+        "d83763616161",
+        "d9ffff00",  # an unknown tag
+        "a10102",  # keys that are no text
+        "a1816100",
+        "a2616101616102",  # one key twice
+        "61ff",  # not UTF-8
+        "63eda080",
+        "fb7ff8000000000000",  # NaN
+        "f97c00",
+        "f0",  # an unassigned simple value
+        "82642462616400",  # an unknown tag of ours
+        "826724426967496e746178",
+        "d84001",  # a typed array that is none
+        "d9010201",  # a set that is none
+    ],
+)
+def test_what_could_hurt_is_refused(data: str) -> None:
+    with pytest.raises(CallerError) as error:
+        cbor_to_value(bytes.fromhex(data))
+    assert error.value.name == "request/invalid"
+
+
+def test_a_number_of_a_million_bits_is_refused() -> None:
+    with pytest.raises(CallerError):
+        cbor_to_value(b"\xc2\x5a" + (125_000).to_bytes(4, "big") + b"\xff" * 125_000)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_value_or_a_clean_error(data: bytes) -> None:
+    try:
+        to_python(cbor_to_value(data))
+        name = "request/invalid"
+    except CallerError as error:
+        name = error.name
+    assert name == "request/invalid"
