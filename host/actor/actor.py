@@ -55,6 +55,7 @@ class Actor:
         self._signal = anyio.Event()
         self._poked = False
         self._evicted = False
+        self._sleep_asked = False
         self._reason: StartReason = "wake"
         self._not_before: float | None = None
         self._error: ErrorInfo | None = None
@@ -92,12 +93,19 @@ class Actor:
         return await waiter.wait()
 
     async def sleep(self) -> None:
-        """Returns when it sleeps; at once if it does not run."""
-        if self._instance is None or self.state not in (State.RUNNING, State.STOPPING, State.STARTING):
+        """Returns when it sleeps; at once if it does not run. Refused while a connection that cannot hibernate is
+        open: it would keep the caller waiting for as long as it pleases."""
+        if self.state not in (State.RUNNING, State.STOPPING, State.STARTING):
             return
+        if self._instance is not None:
+            if not self._instance.hibernates:
+                raise CallerError(
+                    "actor", "invalid_request", "a connection that cannot hibernate keeps it awake; close it first"
+                )
+            self._instance.request_stop("sleep")
+        self._sleep_asked = True
         done = anyio.Event()
         self._stopped.append(done)
-        self._instance.request_stop("sleep")
         await done.wait()
 
     def evict(self) -> None:
@@ -202,8 +210,8 @@ class Actor:
         if self._is_destroyed():
             return
         self._instance = instance
-        if self._evicted:
-            instance.request_stop("evict")
+        if self._evicted or self._sleep_asked:
+            instance.request_stop("evict" if self._evicted else "sleep")
         try:
             ended = await instance.run()
         finally:
@@ -277,7 +285,6 @@ class Actor:
             self._storage_failed(instance.error or ABORTED)
         else:
             self._take(Step.LOST)
-            self._refuse(ABORTED)
             self._poked = True  # look again: the actor may be gone, or another start may own it
         if self.state is not State.STOPPING:
             self._wake_stopped()
@@ -386,6 +393,7 @@ class Actor:
             waiter.fail(error)
 
     def _wake_stopped(self) -> None:
+        self._sleep_asked = False
         for event in self._stopped:
             event.set()
         self._stopped.clear()

@@ -111,6 +111,11 @@ class DynamicInstance:
         """Something was posted, or a time has come."""
         self._signal.set()
 
+    @property
+    def hibernates(self) -> bool:
+        """None of its connections keeps it awake."""
+        return all(row.hibernatable for row in self.ledger.rows.values())
+
     def request_stop(self, reason: StopReason) -> None:
         """Sleep or eviction, as soon as the running hop is over."""
         if self._stop_reason is None:
@@ -152,7 +157,7 @@ class DynamicInstance:
             return await self._start_failed(ErrorInfo("actor", "start_failed", "loading the module took too long"))
         except DormiceError as error:
             return await self._start_failed(error.info, error.detail)
-        reconcile(self._record.actor_id, self.ledger, self._lines, self._mailbox, self._gateway, self._metrics)
+        held = reconcile(self._record.actor_id, self.ledger, self._lines, self._mailbox, self._gateway, self._metrics)
         opening = {entry.line for entry in self._mailbox.waiting() if entry.kind is Kind.OPENED}
         try:
             with anyio.CancelScope(shield=True):
@@ -208,7 +213,7 @@ class DynamicInstance:
                     await self._wait()
         finally:
             timer.cancel()
-        rebind(self.ledger, self._gateway, self._close_by_host)
+        rebind(held, self.ledger, self._gateway, self._close_by_host)
         self._runner.gate_open = True
         self._on_running(self.reply)
         return None
@@ -271,6 +276,11 @@ class DynamicInstance:
                 # A job on a thread cannot be called off; what it owns must not be touched before it is done.
                 with anyio.CancelScope(shield=True):
                     await self._services.executor.run(self._record.tenant, partial(runner.run, result))
+        except UnavailableError as error:
+            # No thread to run on: as when storage does not answer.
+            self.error = error.info
+            self._charging.undo(result, settled, Charges(), error.info)
+            return Ended.UNAVAILABLE
         except BaseException:
             # The host itself broke: nobody who waits is left without an answer.
             self._charging.undo(result, settled, Charges(), ABORTED)
@@ -378,7 +388,8 @@ class DynamicInstance:
         for entry in result.started:
             if entry.event_id in self._runner.unsettled and entry.kind not in (Kind.START, Kind.STOP):
                 self._deadlines.begin(entry, self._handler_timeout)
-        if self._sleep_wanted and self._stop_reason is None:
+        # A wish that a start made waits until what woke the actor has had its turn: else it would never have it.
+        if self._sleep_wanted and self._stop_reason is None and (self._runner.gate_open or self._mailbox.empty):
             self._stop_reason = "sleep"
         self._alarms.fire()
 
@@ -459,7 +470,7 @@ class DynamicInstance:
 
     def _may_stop(self) -> bool:
         """A connection that cannot hibernate keeps its actor awake, but not against an eviction."""
-        return self._stop_reason != "sleep" or all(row.hibernatable for row in self.ledger.rows.values())
+        return self._stop_reason != "sleep" or self.hibernates
 
     def _arm_idle(self) -> None:
         """The idle clock runs while nothing is in work and nothing waits (timers do not count)."""
@@ -487,7 +498,7 @@ class DynamicInstance:
         self._alarms.close()
         self._runner.gate_open = False
         self._stop_entry = Entry(Kind.STOP)
-        grace = self._limits.stop_grace
+        grace = self._limits.evict_grace if reason == "evict" else self._limits.stop_grace
         self._grace_until = self._clock.monotonic() + grace / 1_000
         self._runner.urgent.append((self._stop_entry, StopEvent(self._runner.next_event_id(), reason, grace)))
 

@@ -30,8 +30,10 @@ STALE_CODE = 1006
 
 def reconcile(
     actor_id: str, ledger: Ledger, lines: Lines, mailbox: Mailbox, gateway: GatewayPort, metrics: Metrics
-) -> None:
-    """Before the start event: decides what becomes of every connection; close events are queued, not delivered."""
+) -> list[str]:
+    """Before the start event: decides what becomes of every connection; close events are queued, not delivered.
+    Returns the connections to be rebound."""
+    kept: list[str] = []
     held = {opened.conn_id for opened in gateway.connections_of(actor_id)}
     waiting = mailbox.waiting()
     closing = {entry.line for entry in waiting if entry.kind is Kind.CLOSED}
@@ -45,6 +47,7 @@ def reconcile(
             reason, code = "actor.restarted", 1012
             gateway.close(row.conn_id, code, reason)
         else:
+            kept.append(row.conn_id)
             continue
         metrics.count("socket_closes", reason)
         log.info("connection closed at start", conn=row.conn_id, reason=reason)
@@ -56,14 +59,20 @@ def reconcile(
             metrics.count("socket_closes", "ws.meta_not_found_during_restore")
             log.warning("connection without a row", conn=conn)
             gateway.close(conn, 1000, "ws.meta_not_found_during_restore")
+    return kept
 
 
-def rebind(ledger: Ledger, gateway: GatewayPort, close: Callable[[str, int, str], None]) -> None:
+def rebind(conns: list[str], ledger: Ledger, gateway: GatewayPort, close: Callable[[str, int, str], None]) -> None:
     """After the start has settled and before the first queued event: the gateway posts again what it still has above
-    the watermark. One that fails is closed alone, with `close`."""
-    for conn, mark in list(ledger.marks.items()):
+    the watermark. One that fails, or that the gateway has lost since, is closed alone, with `close`."""
+    for conn in conns:
+        mark = ledger.marks.get(conn)
+        if mark is None:
+            continue
         try:
-            gateway.rebind(conn, mark.msg_index)
-        except Exception:
+            bound = gateway.rebind(conn, mark.msg_index)
+        except Exception:  # noqa: BLE001 - one connection's failure must not cost the others theirs
             log.exception("rebind failed", conn=conn)
+            bound = False
+        if not bound:
             close(conn, 1011, "ws.restore_error")

@@ -70,6 +70,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit("sleep_timeout", 30_000, 86_400_000, "ms", "idle time before an actor sleeps", True),
     Limit("start_timeout", 15_000, 15_000, "ms", "load, compile, instantiate and start"),
     Limit("stop_grace", 15_000, 15_000, "ms", "time for stop and pending handlers"),
+    Limit("evict_grace", 5_000, 5_000, "ms", "the same when the host evicts the actor or shuts down"),
     Limit("wake_timeout", 90_000, 90_000, "ms", "time for a wake before waiting sockets are closed"),
     Limit("session_window", 60_000, 600_000, "ms", "time in which a session client may come back"),
     Limit("attempts", 3, 3, "attempts", "attempts of a message, close or open that faults"),

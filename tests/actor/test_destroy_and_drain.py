@@ -180,14 +180,14 @@ async def test_a_drain_waits_for_handlers_within_their_grace(h: Harness) -> None
     outputs: list[str] = []
 
     async def ask() -> None:
-        outputs.append(await h.call(actor, "act", "wait:5000"))
+        outputs.append(await h.call(actor, "act", "wait:4000"))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask)
         await h.rest()
         tasks.start_soon(h.placement.drain)
-        await h.advance(5)
-    assert outputs == ["did wait:5000"]
+        await h.advance(4)
+    assert outputs == ["did wait:4000"]
     assert (await h.record(actor)).lifecycle == "asleep"
 
 

@@ -62,7 +62,7 @@ def test_held_and_stored_is_rebound_without_an_event() -> None:
     assert scene.run() == []
     assert scene.port.closes == []
     assert scene.lines.last("c") == 4
-    rebind(scene.ledger, scene.port, scene.port.close)  # type: ignore[arg-type]
+    rebind(["c"], scene.ledger, scene.port, scene.port.close)  # type: ignore[arg-type]
     assert scene.port.rebound == [("c", 4)]
 
 
@@ -109,6 +109,6 @@ def test_a_rebind_that_fails_closes_that_connection_alone() -> None:
     scene = Scene([connection("a", 1), connection("b", 2), connection("c", 3)], ["a", "b", "c"])
     scene.run()
     scene.port.fails.add("b")
-    rebind(scene.ledger, scene.port, scene.port.close)  # type: ignore[arg-type]
+    rebind(["a", "b", "c"], scene.ledger, scene.port, scene.port.close)  # type: ignore[arg-type]
     assert scene.port.rebound == [("a", 1), ("b", 2), ("c", 3)]
     assert scene.port.closes == [("b", 1011, "ws.restore_error")]
