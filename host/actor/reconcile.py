@@ -71,7 +71,8 @@ def rebind(conns: list[str], ledger: Ledger, gateway: GatewayPort, close: Callab
             continue
         try:
             bound = gateway.rebind(conn, mark.msg_index)
-        except Exception:  # noqa: BLE001 - one connection's failure must not cost the others theirs
+        except Exception:
+            # One connection's failure must not cost the others theirs.
             log.exception("rebind failed", conn=conn)
             bound = False
         if not bound:
