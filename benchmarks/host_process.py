@@ -21,7 +21,7 @@ def main() -> None:
         data_dir=data_dir,
         port=0,
         dev=True,
-        log_level="warning",
+        log_level="error",
         profile="dense" if profile == "dense" else "default",
     )
     run(settings, ready=ready)

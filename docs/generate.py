@@ -82,11 +82,12 @@ MEANINGS = {
     "auth/unauthenticated": "a token is needed",
     "request/invalid": "the request cannot be understood; the message says what to change",
     "request/too_large": "the body or a part of it is larger than it may be",
+    "session/not_found": "there is no such session of this actor: unknown, expired, or another actor's",
     "request/not_found": "there is nothing at this path",
     "request/method_not_allowed": "another HTTP method is needed at this path",
-    "guard/query_duplicate_param": "a `rvt-*` parameter is there twice",
-    "guard/query_invalid_param": "a `rvt-*` parameter has a value that is none",
-    "guard/query_missing_param": "a `rvt-*` parameter is missing",
+    "guard/query_duplicate_param": "a parameter of the gateway (`rvt-*`, `dm-*`) is there twice",
+    "guard/query_invalid_param": "a parameter of the gateway (`rvt-*`, `dm-*`) has a value that is none",
+    "guard/query_missing_param": "a parameter of the gateway (`rvt-*`, `dm-*`) is missing",
 }
 
 # The host calls that the table of HOST_CALLS names, told in a line.
@@ -110,6 +111,7 @@ CALLS = {
     "now": "the frozen time of the turn",
     "random": "bytes of the actor's random stream",
     "sleep": "asks for sleep once everything has settled",
+    "keep_awake": "how many promises hold the actor awake, and its stop up",
     "timer": "deferred: answered by a `completion` event",
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from host.model.errors import CallerError
+from host.model.failpoints import parse_failpoint
 from host.model.limits import Limits
 
 __all__ = ["Settings", "is_loopback"]
@@ -20,7 +21,8 @@ DEFAULT_PORT = 6420
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`admin_token` comes from the environment only, so that it is in no process list. `profile` is the engine's: dense
-    packs more isolates into one process at some cost in speed. `sweep_seconds` bounds a graceful shutdown."""
+    packs more isolates into one process at some cost in speed. `sweep_seconds` bounds a graceful shutdown. `failpoint`
+    is for tests of crashes: where the node kills itself, in the form of `parse_failpoint`."""
 
     data_dir: Path
     host: str = "127.0.0.1"
@@ -34,6 +36,7 @@ class Settings:
     profile: Literal["default", "dense"] = "default"
     threads: int | None = None
     drain_seconds: float = 20.0
+    failpoint: str | None = None
     limits: Limits = field(default_factory=Limits)
 
     def check(self) -> None:
@@ -42,6 +45,8 @@ class Settings:
             raise CallerError("request", "invalid", f"port {self.port} is not a port; 0 to 65535")
         if self.dev and not is_loopback(self.host):
             raise CallerError("request", "invalid", "--dev runs without a token, so it needs a loopback --host")
+        if self.failpoint is not None:
+            parse_failpoint(self.failpoint)
         if not self.dev and not self.admin_token:
             raise CallerError(
                 "request",
@@ -56,6 +61,10 @@ class Settings:
 
 def admin_token(environ: Mapping[str, str] = os.environ) -> str | None:
     return environ.get("DORMICE_ADMIN_TOKEN") or None
+
+
+def failpoint(environ: Mapping[str, str] = os.environ) -> str | None:
+    return environ.get("DORMICE_FAILPOINT") or None
 
 
 def is_loopback(host: str) -> bool:

@@ -6,8 +6,10 @@ the actors hibernate and commit), then the executor, the storage and the data di
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -25,7 +27,8 @@ from host.gateway.sockets import SocketGateway
 from host.isolate.engine import Engine
 from host.isolate.executor import Executor
 from host.model.clock import Clock
-from host.model.errors import UnavailableError
+from host.model.errors import GuestFault, UnavailableError
+from host.model.failpoints import OFF, FailPoint, FailPoints, parse_failpoint
 from host.model.ids import new_id
 from host.modules.compile import Progress, no_progress
 from host.modules.service import Modules
@@ -36,6 +39,10 @@ from host.telemetry.logging import configure_logging, get_logger
 from host.telemetry.metrics import MetricsRegistry
 
 __all__ = ["EXIT_STORAGE", "Node", "open_node", "run", "serve"]
+
+# A guest's thread asks for the interpreter at every host call. At Python's 5 ms it would wait through whole batches of
+# the event loop's work; this is short enough for a hop and long enough not to thrash.
+SWITCH_INTERVAL = 0.000_5
 
 # The exit code after an error in COMMIT or fsync: what is on disk is known again only after a recovery at start.
 EXIT_STORAGE = 70
@@ -109,7 +116,9 @@ async def open_node(
             progress=progress,
         )
         await modules.warm()
-        sockets = SocketGateway(gateway_id=gateway_id, limits=settings.limits, metrics=metrics, clock=clock)
+        sockets = SocketGateway(
+            gateway_id=gateway_id, limits=settings.limits, metrics=metrics, clock=clock, session_key=datadir.key
+        )
         relay = _WakeRelay()
         services = Services(
             storage=storage,
@@ -123,6 +132,7 @@ async def open_node(
             limits=settings.limits,
             data_key=datadir.key,
             fatal=_die,
+            failpoints=_failpoints(settings, sockets),
         )
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
@@ -140,6 +150,8 @@ async def open_node(
             clock=clock,
             health=lambda: "draining" if node.draining else "up",
         )
+        # before any actor is awake: the sessions that the last start of the host left are held again
+        sockets.adopt(await storage.adopt_sessions(gateway_id, clock.now_ms() + settings.limits.session_window))
         node = Node(settings, app, placement, modules, sockets, metrics)
         _gauges(node)
         tasks.start_soon(placement.alarms.run, name="alarm clock")
@@ -194,6 +206,7 @@ def run(
 ) -> None:
     """`serve` in an event loop of its own, with logging set up."""
     configure_logging(format=settings.log_format, level=settings.log_level)
+    sys.setswitchinterval(SWITCH_INTERVAL)
 
     async def main() -> None:
         await serve(settings, progress=progress, ready=ready)
@@ -213,6 +226,28 @@ def _gauges(node: Node) -> None:
 def _die(error: BaseException) -> None:
     log.critical("storage cannot tell what it committed; ending the process to recover at start", error=str(error))
     os._exit(EXIT_STORAGE)
+
+
+def _failpoints(settings: Settings, sockets: SocketGateway) -> FailPoints:
+    """Switched off but for tests of crashes. A point may be passed on any thread; sockets belong to this one."""
+    if settings.failpoint is None:
+        return OFF
+    wanted = parse_failpoint(settings.failpoint)
+    loop = asyncio.get_running_loop()
+
+    def act(point: FailPoint) -> None:
+        if wanted.action == "trace":
+            log.info("fail point", point=point.value)
+            return
+        log.warning("fail point", point=point.value, action=wanted.action)
+        if wanted.action == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif wanted.action == "trap":
+            raise GuestFault("trap", f"the fail point {point.value}")
+        else:
+            loop.call_soon_threadsafe(sockets.cut_all)
+
+    return FailPoints(wanted.point, act, nth=wanted.nth, every=wanted.action == "trace")
 
 
 async def _shielded(close: Callable[[], object]) -> None:

@@ -12,6 +12,9 @@ import pytest
 from host.config import Settings
 from host.node import open_node
 
+# Names a directory that a node has run in already, for runs of pytest that share one.
+COMPILED = "TESTS_COMPILED_DATA_DIR"
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
@@ -21,6 +24,8 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 async def compiled_data_dir(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory that a node has run in once: its cache holds the compiled JavaScript engine."""
+    if COMPILED in os.environ:
+        return Path(os.environ[COMPILED])
     path = tmp_path_factory.mktemp("compiled")
     async with open_node(Settings(data_dir=path, dev=True)):
         pass

@@ -108,6 +108,18 @@ class VirtualClock:
         self._set(target)
         await self.settle()
 
+    def jump(self, seconds: float) -> None:
+        """As when the machine was suspended: time has passed, and nothing ran meanwhile. What is due comes with the
+        next `advance`, if only by 0."""
+        if seconds < 0:
+            raise ValueError("time does not go back")
+        self._set(self.monotonic() + seconds)
+
+    def set_wall(self, milliseconds: int) -> None:
+        """Somebody sets the clock on the wall, forward or back; monotonic time knows nothing of it."""
+        with self._lock:
+            self._start_ms += milliseconds
+
     def _pop(self, until: float) -> tuple[float, Callable[[], None]] | None:
         # A timer a rounding error behind the end is due too.
         while self._timers and self._timers[0][0] <= until + 1e-6:

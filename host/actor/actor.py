@@ -17,10 +17,13 @@ from host.actor.instance import DynamicInstance, Ended
 from host.actor.lifecycle import State, Step, step
 from host.actor.lines import Lines
 from host.actor.mailbox import Mailbox
+from host.actor.recent_faults import RecentFaults
 from host.actor.services import Services
+from host.actor.waiters import Sleepers, Waiters
+from host.actor.wake_timeout import WakeTimeout
 from host.bridge.envelopes import StartReason, StartReply
 from host.model.effects import ActorChange, CommitUnit
-from host.model.errors import CallerError, DormiceError, ErrorInfo, UnavailableError, error_from_info
+from host.model.errors import CallerError, DormiceError, ErrorInfo, InternalError, UnavailableError
 from host.model.limits import limits_with
 from host.model.records import ActorImage, ActorRecord
 from host.storage.driver import CommitUnknown, Fenced
@@ -29,8 +32,6 @@ from host.telemetry.logging import get_logger
 __all__ = ["Actor", "not_found"]
 
 DRAINING = ErrorInfo("node", "draining", "the node is shutting down; try again", retryable=True, retry_after=1.0)
-FAULT_WINDOW = 60.0
-FAULTS_ALLOWED = 2
 STORAGE_DELAY_MS = 1_000
 
 
@@ -49,6 +50,7 @@ class Actor:
         self._services = services
         self._clock = services.clock
         self._on_idle = on_idle
+        self._wake_timeout = WakeTimeout(actor_id, services, self.mailbox, self.lines)
         self._instance: DynamicInstance | None = None
         self._record: ActorRecord | None = None
         self._epoch = 0
@@ -60,9 +62,9 @@ class Actor:
         self._not_before: float | None = None
         self._error: ErrorInfo | None = None
         self._storage_failures = 0
-        self._faults: list[tuple[float, object]] = []
-        self._waiters: list[Waiter] = []
-        self._stopped: list[anyio.Event] = []
+        self._faults = RecentFaults()
+        self._waiters = Waiters()
+        self._sleepers = Sleepers()
         self._log = get_logger("actor").bind(actor_id=actor_id)
 
     # --- causes (event loop, never blocking) ---------------------------------------------------------------------
@@ -73,7 +75,8 @@ class Actor:
 
     def poke(self) -> None:
         """A cause without an event of its own: an alarm is due, or a connection has gone stale."""
-        self._poked = True
+        if self.state is not State.RUNNING:
+            self._poked = True
         if self._instance is not None:
             self._instance.wake_for_alarms()
         self._notify()
@@ -87,10 +90,9 @@ class Actor:
         """Returns once the actor runs; raises with the error of the start, the same for all who wait for it."""
         if self.state is State.RUNNING and self.reply is not None:
             return self.reply
-        waiter = Waiter()
-        self._waiters.append(waiter)
+        waiter = self._waiters.add()
         self._notify()
-        return await waiter.wait()
+        return await self._waiters.wait(waiter)
 
     async def sleep(self) -> None:
         """Returns when it sleeps; at once if it does not run. Refused while a connection that cannot hibernate is
@@ -104,9 +106,7 @@ class Actor:
                 )
             self._instance.request_stop("sleep")
         self._sleep_asked = True
-        done = anyio.Event()
-        self._stopped.append(done)
-        await done.wait()
+        await self._sleepers.wait()
 
     def evict(self) -> None:
         """Puts it to sleep for good: the node is shutting down."""
@@ -128,15 +128,28 @@ class Actor:
 
     async def main(self) -> None:
         try:
-            while self._has_cause() and await self._sit_out():
-                await self._life()
-        except Exception:  # noqa: BLE001 - one actor's task must not end the node's task group
-            self._services.metrics.count("actor_tasks_failed", "internal")
-            self._log.exception("actor task failed")
+            while self._has_cause():
+                self._wake_timeout.begin()
+                if not await self._sit_out():
+                    break
+                await self._guarded_life()
         finally:
             self._end()
 
+    async def _guarded_life(self) -> None:
+        """An error of the host itself ends this life, not the node's task group: what waits is tried again, later."""
+        try:
+            await self._life()
+        except Exception:  # noqa: BLE001 - the log has it whole, and whoever waits for an answer gets the masked form
+            self._services.metrics.count("actor_tasks_failed", "internal")
+            self._log.exception("actor task failed")
+            if self.state in (State.STARTING, State.RUNNING, State.STOPPING):
+                self._take(Step.LOST)
+            self._wake_stopped()
+            self._storage_failed(InternalError("the actor's task failed").info)
+
     def _end(self) -> None:
+        self._wake_timeout.done()
         gone = ABORTED
         if self.state is State.DESTROYED:
             gone = not_found(self.actor_id).info
@@ -144,7 +157,7 @@ class Actor:
             gone = DRAINING
         for entry in self.mailbox.remove_all():
             entry.fail(gone)
-        self._fail_waiters(gone)
+        self._waiters.fail(gone)
         self._wake_stopped()
         self._on_idle(self)
 
@@ -179,7 +192,7 @@ class Actor:
     def _refuse(self, error: ErrorInfo) -> None:
         for entry in self.mailbox.remove_answered():
             entry.fail(error)
-        self._fail_waiters(error)
+        self._waiters.fail(error)
 
     async def _life(self) -> None:
         """One start and what comes of it."""
@@ -198,7 +211,7 @@ class Actor:
         if self.state is State.ABSENT and self._failed_before(record):
             return
         self._poked = False
-        self.mailbox.remove_alarms()
+        alarms = self.mailbox.remove_alarms()
         if self.state is not State.STARTING:
             self._take(Step.CAUSE)
         self._epoch = max(record.epoch, self._epoch) + 1
@@ -210,6 +223,7 @@ class Actor:
         if self._is_destroyed():
             return
         self._instance = instance
+        instance.ledger.recall((*alarms, *self.mailbox.waiting()))
         if self._evicted or self._sleep_asked:
             instance.request_stop("evict" if self._evicted else "sleep")
         try:
@@ -227,13 +241,14 @@ class Actor:
 
         def running(reply: StartReply) -> None:
             self._take(Step.STARTED)
+            self._wake_timeout.done()
+            self._poked = False
             self.reply = reply
             self._error = None
             self._storage_failures = 0
             self._reason = "wake"
             self._services.metrics.observe("wake", self._clock.monotonic() - began)
-            for waiter in self._take_waiters():
-                waiter.done(reply)
+            self._waiters.done(reply)
             if not reply.request:
                 for entry in self.mailbox.remove_kind(Kind.REQUEST):
                     entry.fail(no_requests().info)
@@ -293,26 +308,27 @@ class Actor:
         """A restart, unless three different events faulted within a minute: then the actor has failed."""
         if self.state is State.STOPPING:
             self._take(Step.FAULT)
+            # As at the end of any stop: what came due meanwhile is the alarm clock's.
+            self._services.wake.wake_at_changed(self.actor_id, instance.ledger.wake_at())
             self._wake_stopped()
             return
-        now = self._clock.monotonic()
-        self._faults = [(when, what) for when, what in self._faults if now - when < FAULT_WINDOW]
-        culprit = instance.culprit
-        name: object = object() if culprit is None else culprit.name
-        if all(name != what for _, what in self._faults):
-            self._faults.append((now, name))
         self._reason = "restart"
         self._take(Step.FAULT)
-        if len(self._faults) > FAULTS_ALLOWED:
-            self._faults.clear()
+        if self._faults.add(instance.culprit, self._clock.monotonic()):
             ledger = instance.ledger
             error = instance.error or ABORTED
-            await self._start_failed(error, ledger.hop_seq, claims=False, wake_at=None, started=True)
+            await self._start_failed(error, ledger.hop_seq, claims=False, wake_at=ledger.wake_at(), lived=instance)
         else:
             self._poked = True
 
     async def _start_failed(
-        self, error: ErrorInfo, hop_seq: int, *, claims: bool, wake_at: int | None, started: bool = False
+        self,
+        error: ErrorInfo,
+        hop_seq: int,
+        *,
+        claims: bool,
+        wake_at: int | None,
+        lived: DynamicInstance | None = None,
     ) -> None:
         """Writes attempt, `retry_at` and the error, and nothing else; everyone who waits is told."""
         record = self._record
@@ -324,7 +340,7 @@ class Actor:
         self._take(Step.START_FAILED)
         self._services.metrics.count("start_failures", error.name)
         # An alarm that is due waits for the next attempt like any other cause.
-        self._services.wake.wake_at_changed(self.actor_id, record.wake_at)
+        self._services.wake.wake_at_changed(self.actor_id, wake_at)
         shown = ErrorInfo(
             "actor",
             "start_failed",
@@ -338,10 +354,10 @@ class Actor:
             attempt=attempt,
             retry_at=now + delay,
             last_error=shown,
-            started_once=record.started_once or started,
-            version=record.version,
-            module=record.module,
-            started_at=record.started_at,
+            started_once=record.started_once or lived is not None,
+            version=record.version if lived is None else lived.definition.version,
+            module=record.module if lived is None else lived.definition.module,
+            started_at=record.started_at if lived is None else lived.started_at,
             slept_at=record.slept_at,
         )
         unit = CommitUnit(
@@ -384,46 +400,10 @@ class Actor:
         """Asked after every await: a destroy may have come in between."""
         return self.state is State.DESTROYED
 
-    def _take_waiters(self) -> list[Waiter]:
-        waiters, self._waiters = self._waiters, []
-        return waiters
-
-    def _fail_waiters(self, error: ErrorInfo) -> None:
-        for waiter in self._take_waiters():
-            waiter.fail(error)
-
     def _wake_stopped(self) -> None:
         self._sleep_asked = False
-        for event in self._stopped:
-            event.set()
-        self._stopped.clear()
+        self._sleepers.done()
 
 
 def no_requests() -> CallerError:
     return CallerError("actor", "method_not_allowed", "this actor does not serve HTTP requests (it has no onRequest)")
-
-
-class Waiter:
-    """One caller that waits for the actor to run."""
-
-    __slots__ = ("_error", "_event", "_reply")
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-        self._reply: StartReply | None = None
-        self._error: ErrorInfo | None = None
-
-    def done(self, reply: StartReply) -> None:
-        self._reply = reply
-        self._event.set()
-
-    def fail(self, error: ErrorInfo) -> None:
-        self._error = error
-        self._event.set()
-
-    async def wait(self) -> StartReply:
-        await self._event.wait()
-        if self._error is not None:
-            raise error_from_info(self._error)
-        assert self._reply is not None
-        return self._reply

@@ -22,7 +22,7 @@ from host.model.errors import ErrorInfo
 from host.model.limits import Limits
 from host.model.records import AlarmRow
 
-__all__ = ["Charges", "Charging"]
+__all__ = ["Charges", "Charging", "count_delivery", "may_try_again"]
 
 
 @dataclass(slots=True)
@@ -32,6 +32,18 @@ class Charges:
 
     before: list[tuple[Entry, int, int]] = field(default_factory=list)
     given_up: list[tuple[Entry, ErrorInfo]] = field(default_factory=list)
+
+
+def may_try_again(entry: Entry, limits: Limits) -> bool:
+    """D5: 3 attempts in all, of an alarm 6, that end in a fault of the event's own; an open has one."""
+    if entry.kind is Kind.OPENED:
+        return False
+    return entry.faults < (limits.alarm_attempts if entry.kind is Kind.ALARM else limits.attempts)
+
+
+def count_delivery(entry: Entry) -> None:
+    """D6: the guest may have done part of it before, and can tell by `attempt`."""
+    entry.attempt += 1
 
 
 class Charging:
@@ -51,7 +63,7 @@ class Charging:
                 self._charge(entry, error, charges)
             elif entry.redelivered:
                 # Its turns are on disk, or are with this commit: it is delivered again from its start.
-                entry.attempt += 1
+                count_delivery(entry)
                 self._record(entry)
         return charges
 
@@ -70,9 +82,8 @@ class Charging:
             charges.given_up.append((entry, error))
             return
         entry.faults += 1
-        allowed = self._limits.alarm_attempts if entry.kind is Kind.ALARM else self._limits.attempts
-        if entry.kind is not Kind.OPENED and entry.faults < allowed:
-            entry.attempt += 1
+        if may_try_again(entry, self._limits):
+            count_delivery(entry)
             self._record(entry)
             return
         # Given up: the index is committed past it, and a dead letter says why.
@@ -90,7 +101,7 @@ class Charging:
             self._ledger.put_attempt(entry)
 
     def give_back(self) -> None:
-        """Hands the entries in work back: those delivered again to the mailbox, the others their answer."""
+        """D6: hands the entries in work back: those delivered again to the mailbox, the others their answer."""
         back: list[Entry] = []
         for entry in self._runner.unsettled.values():
             if entry.redelivered:
@@ -101,8 +112,9 @@ class Charging:
         self._mailbox.put_back(back)
 
     def undo(self, result: HopResult, host_settled: Iterable[Settlement], charges: Charges, error: ErrorInfo) -> None:
-        """The commit failed: it is as if the hop had not been. Attempts are unchanged; whoever waits for an answer to
-        something of this hop learns that storage failed."""
+        """The commit failed: it is as if the hop had not been. Attempts of what began in it are unchanged, and whoever
+        waits for an answer to something of this hop learns that storage failed. What had turns on disk before it falls
+        under D6: it runs again from its start, as a further attempt."""
         for entry, attempt, faults in charges.before:
             entry.attempt, entry.faults = attempt, faults
         undone: dict[int, Entry] = {id(entry): entry for entry in result.started}
@@ -110,6 +122,9 @@ class Charging:
             undone[id(settlement.entry)] = settlement.entry
         for entry, _ in charges.given_up:
             undone[id(entry)] = entry
+        for entry in {**{id(one): one for one in self._runner.unsettled.values()}, **undone}.values():
+            if entry.redelivered and entry.committed:
+                count_delivery(entry)
         for entry in undone.values():
             self._runner.unsettled.pop(entry.event_id, None)
             if not entry.redelivered:

@@ -40,7 +40,8 @@ class Deadlines:
 
     def stuck(self) -> list[Settlement]:
         """Settlements of the events that wait for nothing they started, once nothing else will be delivered."""
-        waiting = [entry for entry in self._runner.unsettled.values() if not entry.calls]
+        done = self._runner.ignored
+        waiting = [one for one in self._runner.unsettled.values() if not one.calls and one.event_id not in done]
         for entry in waiting:
             entry.deadline = None
             self._runner.ignored.add(entry.event_id)

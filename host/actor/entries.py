@@ -36,8 +36,9 @@ _REDELIVERED = frozenset({Kind.OPENED, Kind.MESSAGE, Kind.CLOSED, Kind.ALARM})
 
 class Entry:
     """`seq` is the place in the order of arrival, kept when the entry goes back. `line` is the connection whose events
-    come one after another, or None. `attempt` is the number of the delivery under way or to come, `faults` how many
-    deliveries ended in a fault of this event's own. `committed` says that a turn of this delivery is on disk."""
+    come one after another, or None; one that is not `serial` waits for its line and then leaves it free. `attempt` is
+    the number of the delivery under way or to come, `faults` how many deliveries ended in a fault of this event's own.
+    `committed` says that a turn of this delivery is on disk."""
 
     __slots__ = (
         "answer",
@@ -51,6 +52,7 @@ class Entry:
         "line",
         "payload",
         "seq",
+        "serial",
     )
 
     def __init__(
@@ -59,6 +61,7 @@ class Entry:
         payload: Payload = None,
         *,
         line: str | None = None,
+        serial: bool = True,
         answer: Answer | None = None,
         attempt: int = 1,
         faults: int = 0,
@@ -66,6 +69,7 @@ class Entry:
         self.kind = kind
         self.payload = payload
         self.line = line
+        self.serial = serial
         self.answer = answer
         self.attempt = attempt
         self.faults = faults
@@ -77,6 +81,7 @@ class Entry:
 
     @property
     def redelivered(self) -> bool:
+        """D5: whether it is delivered again when its isolate goes. An action or a request never is."""
         return self.kind in _REDELIVERED
 
     @property

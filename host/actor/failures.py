@@ -9,12 +9,10 @@ from host.actor.entries import Entry, Kind
 from host.actor.turns import Settlement
 from host.bridge.envelopes import CallError
 from host.model.errors import MASKED_MESSAGE, ErrorInfo
-from host.model.records import AlarmRow, DeadLetter
+from host.model.records import LETTER_PAYLOAD, AlarmRow, DeadLetter
 from host.model.tunnel import ActionReply, HttpReply, SocketMessage
 
 __all__ = ["error_of", "failed", "letter", "too_long"]
-
-PAYLOAD_KEPT = 64 * 1024
 
 ABORTED = ErrorInfo("actor", "aborted", "the actor restarted while this was in work; it may have taken effect in part")
 TIMED_OUT = ErrorInfo("actor", "action_timed_out", "the handler did not settle within its time")
@@ -70,5 +68,5 @@ def letter(entry: Entry, error: ErrorInfo, now: int) -> DeadLetter:
         message=error.message,
         attempts=entry.attempt,
         at=now,
-        payload=payload[:PAYLOAD_KEPT],
+        payload=payload[:LETTER_PAYLOAD],
     )

@@ -41,6 +41,7 @@ from host.capabilities.state import ActorState
 from host.isolate.isolate import Isolate
 from host.model.clock import Clock
 from host.model.errors import DormiceError, ErrorInfo, GuestFault
+from host.model.failpoints import FailPoint
 from host.model.limits import Limits
 from host.model.records import AlarmRow, ConnectionRow
 from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, SocketClosed, SocketMessage
@@ -71,6 +72,7 @@ class HopRunner:
         self._isolate = isolate
         self._codec = codec
         self._calls = calls
+        self._failpoints = calls.failpoints
         self._state = state
         self._ledger = ledger
         self._mailbox = mailbox
@@ -97,7 +99,12 @@ class HopRunner:
 
     @property
     def has_work(self) -> bool:
-        return bool(self.completions or self.urgent or (self.gate_open and self._mailbox.may_start))
+        return bool(self.completions or self.urgent or (self._lets_in() and self._mailbox.may_start))
+
+    def _lets_in(self) -> bool:
+        """D4: the input gate. Until the start has settled, with every socket set up again, and once a stop has begun,
+        only completions and the host's own events pass."""
+        return self.gate_open
 
     # --- on the executor thread ----------------------------------------------------------------------------------
 
@@ -134,7 +141,7 @@ class HopRunner:
                 entry, event = self.urgent.popleft()
                 entry.event_id = event.id
             else:
-                found = self._next_startable() if self.gate_open else None
+                found = self._next_startable() if self._lets_in() else None
                 if found is None:
                     return False
                 entry = found
@@ -149,6 +156,8 @@ class HopRunner:
         self.turns += 1
         self._calls.begin_turn(now)
         try:
+            if self._failpoints.on:
+                self._failpoints.hit(FailPoint.BEFORE_TURN)
             reply = self._codec.decode_reply(
                 self._isolate.deliver(self._codec.encode_turn(Turn(self.turns, now, [event])))
             )
@@ -168,9 +177,9 @@ class HopRunner:
             if entry is not None:
                 entry.calls += 1
         # The turn ended well: what it did goes into the ledger, in this order.
-        if entry is not None and isinstance(entry.payload, Opened):
+        if isinstance(event, SocketOpenedEvent) and entry is not None and isinstance(entry.payload, Opened):
             self._store_connection(entry.payload)
-        self._ledger.apply(effects)
+        effects = self._ledger.apply(effects)
         for settlement in settled:
             self.settle(settlement)
         result.turns.append(TurnRecord(entry, effects, settled))
@@ -180,9 +189,10 @@ class HopRunner:
         """Takes a settled event out of work; its line goes on. Called between hops too, for what the host settles."""
         entry = settlement.entry
         self.unsettled.pop(entry.event_id, None)
+        ended = entry.kind is Kind.CLOSED or (entry.kind is Kind.OPENED and settlement.error is not None)
         if isinstance(entry.payload, SocketMessage):
             self._ledger.settle_message(entry.payload.conn_id, entry.payload.index)
-        elif entry.kind is Kind.CLOSED or (entry.kind is Kind.OPENED and settlement.error is not None):
+        elif ended:
             assert entry.line is not None
             self._ledger.remove_connection(entry.line)
             self._state.remove_connection(entry.line)
@@ -191,7 +201,9 @@ class HopRunner:
         if entry.line is not None:
             if entry.attempt > 1:
                 self._ledger.clear_attempt(entry.name)
-            self._mailbox.settled(entry.line)
+            # The line of a connection that has ended stays busy: nothing of it starts before it is taken away.
+            if not ended:
+                self._mailbox.settled(entry.line, entry.serial)
 
     def _settle_alarm(self, entry: Entry, fired: AlarmRow, settlement: Settlement) -> None:
         """delivery.md §7: gone when its handler settled with a result, put off when it failed; either only if nobody
@@ -223,7 +235,10 @@ class HopRunner:
         over."""
         while (entry := self._mailbox.next()) is not None:
             if not isinstance(entry.payload, AlarmRow):
-                return entry
+                if entry.serial or self._ledger.has_room(entry, self._limits.settled_ahead):
+                    return entry
+                self._mailbox.hold_back(entry)
+                continue
             row = self._ledger.alarms.get(entry.payload.alarm_id)
             if row is not None and row.fire_seq == entry.payload.fire_seq:
                 return entry
@@ -277,6 +292,7 @@ class HopRunner:
             headers=opened.headers,
             params=opened.params,
             hibernatable=self.hibernatable,
+            session=opened.session,
         )
 
     def _store_connection(self, opened: Opened) -> None:

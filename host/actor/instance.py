@@ -2,58 +2,50 @@
 
 It owns an isolate, the hydrated state and the ledger, and runs hop after hop: take in, run on an executor thread,
 commit, release. It ends in one of the ways of `Ended`; what is to happen then is the actor's business (`actor.py`).
-Nothing here survives the isolate but the mailbox and the lines, which belong to the actor.
+Nothing here survives the isolate but the mailbox and the lines, which belong to the actor. How it starts is in
+`starting.py`, when it stops in `stopping.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum, auto
 from functools import partial
 
 import anyio
-from msgspec import UNSET, Raw
 
 from host.actor.charges import Charges, Charging
+from host.actor.closes import Closes
+from host.actor.commits import Commits
 from host.actor.deadlines import Deadlines, GuestTimers
 from host.actor.due_alarms import DueAlarms
+from host.actor.ended import Ended
 from host.actor.entries import Entry, Kind
 from host.actor.failures import ABORTED, failed
+from host.actor.gates import release_after
 from host.actor.hop import HopRunner
 from host.actor.intake import Intake
-from host.actor.isolates import Awake, wake_isolate
+from host.actor.isolates import Awake
 from host.actor.ledger import Ledger
 from host.actor.lines import Lines
 from host.actor.mailbox import Mailbox
+from host.actor.options import Options
 from host.actor.reconcile import rebind, reconcile
 from host.actor.release import Release
 from host.actor.services import Services
+from host.actor.starting import Start, StartFailed
+from host.actor.stopping import Stopping
 from host.actor.turns import HopResult, Settlement
-from host.bridge.envelopes import StartEvent, StartReason, StartReply, StopEvent, StopReason
-from host.model.clock import TimerHandle
+from host.bridge.envelopes import StartReason, StartReply, StopReason
 from host.model.definitions import Definition
-from host.model.effects import ActorChange, CommitUnit
-from host.model.errors import DormiceError, ErrorInfo, UnavailableError
+from host.model.effects import CommitUnit
+from host.model.errors import ErrorInfo, UnavailableError
 from host.model.limits import Limits
 from host.model.records import ActorImage, AlarmRow
-from host.model.tunnel import SocketClosed
-from host.storage.driver import CommitUnknown, Fenced
 from host.telemetry.logging import get_logger
 
 __all__ = ["DynamicInstance", "Ended"]
 
 POISON = "actor.poison_message"
-
-
-class Ended(Enum):
-    """How the life of an instance ended."""
-
-    ASLEEP = auto()
-    FAULT = auto()
-    START_FAILED = auto()
-    FENCED = auto()
-    UNAVAILABLE = auto()
-    DESTROYED = auto()
 
 
 class DynamicInstance:
@@ -74,34 +66,28 @@ class DynamicInstance:
         self._services = services
         self._definition = definition
         self._limits = limits
-        self._reason: StartReason = reason
         self._mailbox = mailbox
         self._lines = lines
         self._on_running = on_running
         self._on_stopping = on_stopping
         self._record = image.record
-        self._image = image
         self._gateway = services.gateway
         self._clock = services.clock
         self._metrics = services.metrics
         self._log = get_logger("actor").bind(actor_id=image.record.actor_id, tenant=image.record.tenant)
-        self.ledger = Ledger(image, epoch)
+        self.ledger = Ledger(image, epoch, limits)
         self.error: ErrorInfo | None = None
         self.culprit: Entry | None = None
-        self.reply: StartReply = StartReply()
         self._signal = anyio.Event()
         self._awake: Awake | None = None
-        self._idle_timer: TimerHandle | None = None
-        self._started = False
-        self._started_at = image.record.started_at
         self._alarms = DueAlarms(self.ledger, mailbox, services.clock, self.signal)
-        self._start_entry = Entry(Kind.START)
-        self._stop_entry: Entry | None = None
-        self._stop_reason: StopReason | None = None
-        self._grace_until: float | None = None
-        self._idle_until: float | None = None
-        self._sleep_wanted = False
-        self._last_activity = -1
+        self._commits = Commits(services, self._log)
+        self._closes = Closes(
+            image.record.actor_id, services.gateway, mailbox, services.metrics, self._log, self.signal
+        )
+        self._start = Start(services, image, definition, limits, reason)
+        self._stopping = Stopping(self.ledger, mailbox, services.clock, limits, self.signal)
+        self._options = Options(definition, self._start.reply, limits)
         self._host_settled: list[Settlement] = []
         self._killed = False
 
@@ -112,15 +98,23 @@ class DynamicInstance:
         self._signal.set()
 
     @property
+    def definition(self) -> Definition:
+        """The version that it runs."""
+        return self._definition
+
+    @property
+    def started_at(self) -> int | None:
+        """When its start settled, in ms."""
+        return self._start.started_at
+
+    @property
     def hibernates(self) -> bool:
         """None of its connections keeps it awake."""
-        return all(row.hibernatable for row in self.ledger.rows.values())
+        return self._stopping.hibernates
 
     def request_stop(self, reason: StopReason) -> None:
         """Sleep or eviction, as soon as the running hop is over."""
-        if self._stop_reason is None:
-            self._stop_reason = reason
-        self.signal()
+        self._stopping.request(reason)
 
     def wake_for_alarms(self) -> None:
         """An alarm may be due."""
@@ -135,41 +129,70 @@ class DynamicInstance:
 
     async def run(self) -> Ended:
         try:
-            ended = await self._start()
+            ended = await self._begin()
             return ended if ended is not None else await self._serve()
+        except StartFailed as failure:
+            # Only attempt, `retry_at` and the error are written; the actor writes them, for it knows the attempt.
+            self.error = failure.error
+            self._log.warning(
+                "start failed", error=failure.error.name, message=failure.error.message, detail=failure.detail
+            )
+            return Ended.START_FAILED
         finally:
             self._alarms.close()
-            if self._idle_timer is not None:
-                self._idle_timer.cancel()
+            self._stopping.stop_idling()
             if self._awake is not None:
                 self._timers.cancel()
                 self._deadlines.cancel()
-            if self._awake is not None:
-                with anyio.CancelScope(shield=True):
-                    await self._services.executor.run(self._record.tenant, self._awake.isolate.close)
+                # Whoever is still in work here, after a destroy above all, is not left without an answer.
+                self._charging.give_back()
+                await self._close_isolate(self._awake)
 
-    async def _start(self) -> Ended | None:
-        deadline = self._clock.monotonic() + self._limits.start_timeout / 1_000
-        try:
-            with self._clock.fail_after(self._limits.start_timeout / 1_000):
-                code = await self._services.modules.code_for(self._record.tenant, self._definition.module)
-        except TimeoutError:
-            return await self._start_failed(ErrorInfo("actor", "start_failed", "loading the module took too long"))
-        except DormiceError as error:
-            return await self._start_failed(error.info, error.detail)
+    async def _close_isolate(self, awake: Awake) -> None:
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._services.executor.run(self._record.tenant, awake.isolate.close)
+            except UnavailableError:
+                # No thread has room: better a moment of the event loop than an isolate that nobody closes.
+                awake.isolate.close()
+
+    async def _begin(self) -> Ended | None:
+        start = self._start
+        code = await start.load()
         held = reconcile(self._record.actor_id, self.ledger, self._lines, self._mailbox, self._gateway, self._metrics)
         opening = {entry.line for entry in self._mailbox.waiting() if entry.kind is Kind.OPENED}
-        try:
-            with anyio.CancelScope(shield=True):
-                self._awake = awake = await self._services.executor.run(
-                    self._record.tenant,
-                    partial(wake_isolate, code, self._image, self.ledger.epoch, self._limits, self._services),
-                )
-        except DormiceError as error:
-            return await self._start_failed(error.info, error.detail)
+        awake = await start.wake(code, self.ledger.epoch)
         for conn in opening:
             if conn is not None:
                 awake.state.remove_connection(conn)
+        self._assemble(awake)
+        self._runner.urgent.append(
+            (start.entry, start.event(self._runner.next_event_id(), len(awake.state.connections)))
+        )
+        timer = self._clock.timer(start.deadline, self.signal)
+        try:
+            while not start.settled:
+                if self._killed:
+                    return Ended.DESTROYED
+                start.check_time()
+                if self._runner.has_work:
+                    ended = await self._hop()
+                    if ended is not None:
+                        return ended
+                else:
+                    await self._wait()
+        finally:
+            timer.cancel()
+        # A client that has gone since then is on its way to the actor as a close.
+        gone = {entry.line for entry in self._mailbox.waiting() if entry.kind is Kind.CLOSED}
+        rebind([conn for conn in held if conn not in gone], self.ledger, self._gateway, self._closes.by_host)
+        self._runner.gate_open = True
+        self._on_running(start.reply)
+        return None
+
+    def _assemble(self, awake: Awake) -> None:
+        """What works on the isolate, from here to its end."""
+        self._awake = awake
         self._runner = HopRunner(
             isolate=awake.isolate,
             codec=awake.codec,
@@ -185,7 +208,7 @@ class DynamicInstance:
         self._deadlines = Deadlines(self._runner, self._clock, self.signal)
         self._charging = Charging(self.ledger, self._runner, self._mailbox, self._clock, self._limits)
         self._intake = Intake(
-            self._mailbox, self._lines, self.ledger, self._gateway, self._metrics, self._close_by_host
+            self._mailbox, self._lines, self.ledger, self._gateway, self._metrics, self._closes.by_host
         )
         self._release = Release(
             self._gateway,
@@ -193,69 +216,32 @@ class DynamicInstance:
             self.ledger,
             self._log,
             start_timer=self._timers.start,
-            close=self._close_by_guest,
-        )
-        self._runner.urgent.append((self._start_entry, self._start_event(len(awake.state.connections))))
-        timer = self._clock.timer(deadline, self.signal)
-        try:
-            while not self._started:
-                if self._killed:
-                    return Ended.DESTROYED
-                if self._clock.monotonic() >= deadline:
-                    return await self._start_failed(
-                        ErrorInfo("actor", "start_failed", "the start did not settle in time")
-                    )
-                if self._runner.has_work:
-                    ended = await self._hop()
-                    if ended is not None:
-                        return ended
-                else:
-                    await self._wait()
-        finally:
-            timer.cancel()
-        rebind(held, self.ledger, self._gateway, self._close_by_host)
-        self._runner.gate_open = True
-        self._on_running(self.reply)
-        return None
-
-    def _start_event(self, connections: int) -> StartEvent:
-        record = self._record
-        upgrade = record.started_once and self._definition.version != record.version
-        if not record.started_once:
-            reason: StartReason = "create"
-        else:
-            reason = "upgrade" if upgrade else self._reason
-        return StartEvent(
-            id=self._runner.next_event_id(),
-            reason=reason,
-            actor=record.actor_id,
-            generation=record.generation,
-            name=record.name,
-            key=list(record.key),
-            connection_count=connections,
-            from_version=record.version if upgrade else UNSET,
-            input=UNSET if record.started_once or record.input is None else Raw(record.input),
+            close=self._closes.by_guest,
+            failpoints=self._services.failpoints,
         )
 
     async def _serve(self) -> Ended:
         self._alarms.open()
+        stopping, runner = self._stopping, self._runner
         while True:
             if self._killed:
                 return Ended.DESTROYED
             self._host_settled += self._deadlines.expired()
-            if self._stop_reason is not None and self._stop_entry is None and self._may_stop():
-                self._begin_stop(self._stop_reason)
-            if self._stop_settled():
+            if stopping.due:
+                self._on_stopping()
+                self._alarms.close()
+                stopping.begin(runner)
+            if stopping.settled(runner):
                 self._host_settled += self._deadlines.stuck()
-            if self._stop_entry is not None and self._stop_complete():
+            if stopping.complete(runner, bool(self._host_settled)):
                 return await self._fall_asleep()
-            if self._runner.has_work or self._host_settled:
+            if runner.has_work or self._host_settled:
                 ended = await self._hop()
                 if ended is not None:
                     return ended
                 continue
-            self._arm_idle()
-            self._deadlines.arm(self._grace_until)
+            stopping.arm_idle(runner, self._options.sleep_timeout)
+            self._deadlines.arm(stopping.grace_until)
             await self._wait()
 
     async def _wait(self) -> None:
@@ -266,6 +252,7 @@ class DynamicInstance:
 
     async def _hop(self) -> Ended | None:
         runner = self._runner
+        self._stopping.stop_idling()
         self._intake.take_in()
         settled, self._host_settled = self._host_settled, []
         for settlement in settled:
@@ -290,86 +277,52 @@ class DynamicInstance:
         if self._killed:
             self._charging.undo(result, settled, Charges(), ABORTED)
             return Ended.DESTROYED
-        if result.fault is not None and not self._started:
-            # A start that faults is rolled back whole: nothing of this hop is written (delivery.md §6).
-            return await self._start_failed(result.fault.info, result.fault.detail)
-        failure = self._note_start(result)
-        if failure is not None:
-            return await self._start_failed(*failure)
+        self._note_start(result)
         charges = self._note_fault(result)
-        if result.fault is not None and self._stop_entry is not None:
-            self.ledger.change_actor(self._asleep_change())
-        ended = await self._commit(self.ledger.take_unit(self._clock.now_ms()))
+        if result.fault is not None and self._stopping.begun:
+            self.ledger.change_actor(self._start.row(slept_at=self._clock.now_ms(), error=self.error))
+        unit = self.ledger.take_unit(self._clock.now_ms())
+        ended = await release_after(partial(self._commit, unit), partial(self._after_commit, result, settled))
         if ended is not None:
             self._charging.undo(result, settled, charges, self.error if self.error is not None else ABORTED)
             return ended
-        assert self._awake is not None
-        self._awake.state.committed()
-        self._after_commit(result, settled)
         if result.fault is None:
             return None
         self._release_charges(charges)
         self._charging.give_back()
         return Ended.FAULT
 
-    def _note_start(self, result: HopResult) -> tuple[ErrorInfo, str | None] | None:
-        """If the start settled in this hop, the actor's own row changes with it; an error is a failed start."""
-        if self._started:
-            return None
-        for turn in result.turns:
-            for settlement in turn.settled:
-                if settlement.entry is not self._start_entry:
-                    continue
-                if settlement.error is not None:
-                    return settlement.error, settlement.detail
-                self._started = True
-                self._started_at = self._clock.now_ms()
-                self.reply = settlement.start or StartReply()
-                self._runner.hibernatable = self._hibernates()
-                self.ledger.change_actor(
-                    ActorChange(
-                        lifecycle="asleep",
-                        attempt=0,
-                        retry_at=None,
-                        last_error=None,
-                        started_once=True,
-                        version=self._definition.version,
-                        module=self._definition.module,
-                        started_at=self._started_at,
-                        slept_at=self._record.slept_at,
-                        drop_input=True,
-                    )
-                )
-        return None
+    def _note_start(self, result: HopResult) -> None:
+        """If the start settled in this hop, the actor's own row changes with it. A start that fails raises before
+        anything of its hop is written: it is rolled back whole."""
+        if self._start.settled:
+            return
+        if result.fault is not None:
+            raise StartFailed(result.fault.info, result.fault.detail)
+        if self._start.note(result):
+            self._options = Options(self._definition, self._start.reply, self._limits)
+            self._runner.hibernatable = self._options.hibernate
+            self.ledger.change_actor(self._start.row())
 
     async def _commit(self, unit: CommitUnit | None) -> Ended | None:
-        if unit is None:
+        """None once the unit is on disk, and at once if there is none (D1: what it holds is released after this)."""
+        lost = await self._commits.write(unit)
+        if lost is None:
             return None
-        began = self._clock.monotonic()
-        try:
-            await self._services.storage.commit(unit)
-        except Fenced:
-            self._metrics.count("commits_refused", "fenced")
-            self._log.warning("commit fenced", epoch=self.ledger.epoch, hop_seq=unit.hop_seq)
-            return Ended.FENCED
-        except UnavailableError as error:
-            self._metrics.count("commits_refused", error.name)
-            self._log.warning("commit failed", error=error.name, message=error.message)
-            self.error = error.info
-            return Ended.UNAVAILABLE
-        except CommitUnknown as error:
-            self._services.fatal(error)
-            return Ended.UNAVAILABLE
-        self._metrics.observe("commit", self._clock.monotonic() - began)
-        if unit.claims or unit.alarms or unit.alarms_gone:
-            self._services.wake.wake_at_changed(self._record.actor_id, unit.wake_at)
-        return None
+        if lost.error is not None:
+            self.error = lost.error
+        return lost.ended
 
     def _after_commit(self, result: HopResult, host_settled: list[Settlement]) -> None:
+        assert self._awake is not None
+        self._awake.state.committed()
         for entry in result.started:
             entry.committed = True
         if self._release.hop(result):
-            self._sleep_wanted = True
+            self._stopping.wish()
+        for turn in result.turns:
+            if turn.effects.held is not None:
+                self._stopping.hold(*turn.effects.held)
         acked: dict[str, None] = {}
         for settlement in host_settled:
             self._release.settlement(settlement, acked)
@@ -387,10 +340,8 @@ class DynamicInstance:
         self._runner.given_up.clear()
         for entry in result.started:
             if entry.event_id in self._runner.unsettled and entry.kind not in (Kind.START, Kind.STOP):
-                self._deadlines.begin(entry, self._handler_timeout)
-        # A wish that a start made waits until what woke the actor has had its turn: else it would never have it.
-        if self._sleep_wanted and self._stop_reason is None and (self._runner.gate_open or self._mailbox.empty):
-            self._stop_reason = "sleep"
+                self._deadlines.begin(entry, self._options.handler_timeout)
+        self._stopping.heed_wish(self._runner.gate_open)
         self._alarms.fire()
 
     def _forget(self, settlement: Settlement) -> None:
@@ -425,6 +376,7 @@ class DynamicInstance:
         return self._charging.fault(culprit, fault.info)
 
     def _note_given_up(self, entry: Entry, error: ErrorInfo) -> None:
+        """D10: what is given up is counted and logged."""
         self._metrics.count("dead_letters", error.name)
         self._log.error("event given up", kind=entry.kind.value, error=error.name, attempts=entry.attempt)
 
@@ -440,96 +392,18 @@ class DynamicInstance:
                 continue
             assert entry.line is not None
             if entry.kind is Kind.MESSAGE:
-                self._close_by_host(entry.line, 1011, POISON)
+                self._closes.by_host(entry.line, 1011, POISON)
                 continue
             if entry.kind is Kind.OPENED:
                 self._gateway.close(entry.line, 1011, f"{error.group}.{error.code}")
             self._forget(failed(entry, error))
 
-    async def _start_failed(self, error: ErrorInfo, detail: str | None = None) -> Ended:
-        """Only attempt, `retry_at` and the error are written; the actor writes them, for it knows the attempt."""
-        self.error = error
-        self._log.warning("start failed", error=error.name, message=error.message, detail=detail)
-        return Ended.START_FAILED
-
-    @property
-    def _handler_timeout(self) -> float:
-        wanted = self._definition.options.action_timeout or self.reply.action_timeout or self._limits.handler_timeout
-        return min(max(wanted, 1), 600_000) / 1_000
-
-    @property
-    def _sleep_timeout(self) -> float:
-        wanted = self._definition.options.sleep_timeout or self.reply.sleep_timeout or self._limits.sleep_timeout
-        return min(max(wanted, 1), 86_400_000) / 1_000
-
     # --- sleep ---------------------------------------------------------------------------------------------------
-
-    def _hibernates(self) -> bool:
-        chosen = self._definition.options.hibernate
-        return self.reply.hibernate if chosen is None else chosen
-
-    def _may_stop(self) -> bool:
-        """A connection that cannot hibernate keeps its actor awake, but not against an eviction."""
-        return self._stop_reason != "sleep" or self.hibernates
-
-    def _arm_idle(self) -> None:
-        """The idle clock runs while nothing is in work and nothing waits (timers do not count)."""
-        if self._stop_entry is not None:
-            return
-        busy = self._runner.unsettled or not self._mailbox.empty or not self._may_stop()
-        if busy or self._stop_reason is not None:
-            self._idle_until = None
-            return
-        now = self._clock.monotonic()
-        if self._idle_until is None or self._last_activity != self._runner.turns:
-            self._last_activity = self._runner.turns
-            self._idle_until = now + self._sleep_timeout
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-        self._idle_timer = self._clock.timer(self._idle_until, self._idle_over)
-
-    def _idle_over(self) -> None:
-        over = self._idle_until is not None and self._clock.monotonic() >= self._idle_until
-        if over and self._mailbox.empty and not self._runner.unsettled:
-            self.request_stop("sleep")
-
-    def _begin_stop(self, reason: StopReason) -> None:
-        self._on_stopping()
-        self._alarms.close()
-        self._runner.gate_open = False
-        self._stop_entry = Entry(Kind.STOP)
-        grace = self._limits.evict_grace if reason == "evict" else self._limits.stop_grace
-        self._grace_until = self._clock.monotonic() + grace / 1_000
-        self._runner.urgent.append((self._stop_entry, StopEvent(self._runner.next_event_id(), reason, grace)))
-
-    def _stop_settled(self) -> bool:
-        """The guest has been told and is done with it: it gets nothing new any more."""
-        stop = self._stop_entry
-        return stop is not None and stop.event_id != 0 and stop.event_id not in self._runner.unsettled
-
-    def _stop_complete(self) -> bool:
-        assert self._grace_until is not None
-        in_work = bool(self._runner.unsettled or self._runner.urgent or self._host_settled)
-        return not in_work or self._clock.monotonic() >= self._grace_until
-
-    def _asleep_change(self) -> ActorChange:
-        return ActorChange(
-            lifecycle="asleep",
-            attempt=0,
-            retry_at=None,
-            last_error=self.error,
-            started_once=True,
-            version=self._definition.version,
-            module=self._definition.module,
-            started_at=self._started_at,
-            slept_at=self._clock.now_ms(),
-            drop_input=True,
-        )
 
     async def _fall_asleep(self) -> Ended:
         """What is still unsettled when the grace is over is delivered again after the wake, or aborted (D6)."""
         charges = self._charging.grace_over()
-        self.ledger.change_actor(self._asleep_change())
+        self.ledger.change_actor(self._start.row(slept_at=self._clock.now_ms(), error=self.error))
         ended = await self._commit(self.ledger.take_unit(self._clock.now_ms(), must=True))
         if ended is None:
             self._release_charges(charges)
@@ -539,20 +413,3 @@ class DynamicInstance:
         # An alarm that came due while stopping was not fired here: the alarm clock has it from now on.
         self._services.wake.wake_at_changed(self._record.actor_id, self.ledger.wake_at())
         return Ended.ASLEEP if ended is None else ended
-
-    def _close_by_guest(self, conn: str, code: int, reason: str) -> None:
-        self._metrics.count("socket_closes", "by_actor")
-        self._log.info("socket closed by the actor", conn=conn, code=code)
-        self._close(conn, code, reason)
-
-    def _close_by_host(self, conn: str, code: int, reason: str) -> None:
-        self._metrics.count("socket_closes", reason)
-        self._log.warning("socket closed by the host", conn=conn, code=code, reason=reason)
-        self._close(conn, code, reason)
-
-    def _close(self, conn: str, code: int, reason: str) -> None:
-        """The client's socket closes, and the actor is told in the connection's own line."""
-        self._gateway.close(conn, code, reason)
-        closed = SocketClosed(self._record.actor_id, conn, code, reason, clean=True)
-        self._mailbox.post(Entry(Kind.CLOSED, closed, line=conn))
-        self.signal()

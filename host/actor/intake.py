@@ -79,6 +79,7 @@ class Intake:
         return False
 
     def _refused(self, reason: str, conn: str | None) -> None:
+        """D10: what is not taken in is counted and logged."""
         self._metrics.count("messages_refused", reason)
         # A replay after a restart is full of duplicates; the others should not happen.
         write = log.debug if reason == "duplicate" else log.info

@@ -40,7 +40,8 @@ def wake_isolate(code: RunnableCode, image: ActorImage, epoch: int, limits: Limi
     state = ActorState.from_image(image)
     codec = Codec(code.manifest.codec)
     random = RandomStream(actor_seed(services.data_key, record.actor_id, epoch))
-    calls = HostCalls(codec, state, services.storage.reader(record.actor_id), limits, code.manifest, random)
+    reader = services.storage.reader(record.actor_id)
+    calls = HostCalls(codec, state, reader, limits, code.manifest, random, services.failpoints)
     digest = bytes.fromhex(code.digest)
     isolate = Isolate(code.code, limits, NullTurnHost(digest))
     try:

@@ -8,12 +8,17 @@ between hops, like the schedule of the mailbox.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
-from host.actor.entries import Entry
+from host.actor.entries import Entry, Kind
+from host.actor.outbox import Outbox
 from host.actor.watermark import Watermark
 from host.model.effects import ActorChange, CommitUnit, IndexUpdate, KvOp, TurnEffects
+from host.model.limits import Limits
 from host.model.records import ActorImage, AlarmRow, AttemptRow, ConnectionRow, DeadLetter
+from host.model.tunnel import SocketMessage
 
 __all__ = ["Ledger"]
 
@@ -21,7 +26,7 @@ AttemptKey = tuple[str, str, int]
 
 
 class Ledger:
-    def __init__(self, image: ActorImage, epoch: int) -> None:
+    def __init__(self, image: ActorImage, epoch: int, limits: Limits | None = None) -> None:
         self.record = image.record
         self.epoch = epoch
         self.hop_seq = image.record.hop_seq
@@ -32,6 +37,7 @@ class Ledger:
         self.alarms: dict[str, AlarmRow] = {row.alarm_id: row for row in image.alarms}
         self.attempts: dict[AttemptKey, AttemptRow] = {(a.kind, a.ref, a.index): a for a in image.attempts}
         self.claimed = False
+        self._outbox = Outbox(self.rows, limits or Limits())
         self._stored_alarms: dict[str, int] = {row.alarm_id: row.fire_seq for row in image.alarms}
         self._begin()
 
@@ -49,8 +55,8 @@ class Ledger:
 
     # --- entering ------------------------------------------------------------------------------------------------
 
-    def apply(self, effects: TurnEffects) -> None:
-        """The effects of a turn that ended well."""
+    def apply(self, effects: TurnEffects) -> TurnEffects:
+        """The effects of a turn that ended well; returns them with the frames of sessions numbered."""
         if effects.kv:
             self._kv.extend(effects.kv)
         if effects.state is not None:
@@ -62,6 +68,7 @@ class Ledger:
             if row_now is not None:
                 self.rows[conn] = replace(row_now, state=state, tags=tags)
                 self._dirty_rows.add(conn)
+        return self._outbox.number(effects) if effects.outputs else effects
 
     def open_connection(self, row: ConnectionRow) -> None:
         self.rows[row.conn_id] = row
@@ -74,6 +81,14 @@ class Ledger:
         if mark is not None:
             mark.settle(index)
             self._dirty_marks.add(conn)
+
+    def has_room(self, entry: Entry, allowed: int) -> bool:
+        """D2: a message may begin if, whatever settles first, no index settles more than `allowed` above the
+        watermark. What is held back begins when the watermark has moved."""
+        if not isinstance(entry.payload, SocketMessage):
+            return True
+        mark = self.marks.get(entry.payload.conn_id)
+        return mark is None or entry.payload.index <= mark.msg_index + allowed
 
     def remove_connection(self, conn: str) -> None:
         if self.rows.pop(conn, None) is None:
@@ -100,12 +115,26 @@ class Ledger:
         self.attempts[key] = row
         self._attempts[key] = row
 
+    def recall(self, entries: Iterable[Entry]) -> None:
+        """Further attempts that a commit which failed could not record: they go with the first turn of this start,
+        before they begin (D5, D6)."""
+        for entry in entries:
+            if isinstance(entry.payload, AlarmRow):
+                row = self.alarms.get(entry.payload.alarm_id)
+                if row is not None and row.fire_seq == entry.payload.fire_seq and row.attempt < entry.attempt - 1:
+                    self.put_alarm(row.alarm_id, replace(row, attempt=entry.attempt - 1))
+            elif entry.attempt > 1 and entry.kind in (Kind.MESSAGE, Kind.CLOSED):
+                known = self.attempts.get(entry.name)
+                if known is None or known.attempt < entry.attempt:
+                    self.put_attempt(entry)
+
     def clear_attempt(self, key: AttemptKey) -> None:
         if self.attempts.pop(key, None) is not None:
             self._attempts.pop(key, None)
             self._attempts_gone.append(key)
 
     def dead_letter(self, letter: DeadLetter) -> None:
+        """D5: what is given up is kept, with the reason, in the commit that gives it up."""
         self._dead.append(letter)
 
     def change_actor(self, change: ActorChange) -> None:
@@ -123,6 +152,7 @@ class Ledger:
             must
             or not self.claimed
             or self._kv
+            or self._outbox
             or self._state is not None
             or self._dirty_marks
             or self._dirty_rows
@@ -142,6 +172,7 @@ class Ledger:
             if (mark := self.marks.get(conn)) is not None
         )
         alarms, alarms_gone = self._alarm_changes()
+        outbox, outbox_trims = self._outbox.take()
         unit = CommitUnit(
             actor_id=self.record.actor_id,
             generation=self.record.generation,
@@ -156,6 +187,8 @@ class Ledger:
             connections=rows,
             indexes=indexes,
             connections_gone=tuple(self._gone),
+            outbox=outbox,
+            outbox_trims=outbox_trims,
             attempts=tuple(self._attempts.values()),
             attempts_gone=tuple(self._attempts_gone),
             dead_letters=tuple(self._dead),

@@ -19,13 +19,15 @@ __all__ = ["Mailbox"]
 
 
 class Mailbox:
-    __slots__ = ("_busy", "_heap", "_parked", "_seq", "incoming")
+    __slots__ = ("_busy", "_heap", "_parked", "_seq", "_sharing", "incoming")
 
     def __init__(self) -> None:
         self.incoming: deque[Entry] = deque()
         self._seq = 0
         self._heap: list[tuple[int, Entry]] = []
         self._busy: set[str] = set()
+        # line -> entries in work on it that leave it free for others of their kind
+        self._sharing: dict[str, int] = {}
         self._parked: dict[str, list[tuple[int, Entry]]] = {}
 
     def post(self, entry: Entry) -> None:
@@ -46,15 +48,40 @@ class Mailbox:
             line = item[1].line
             if line is None:
                 return item[1]
-            if line not in self._busy:
-                self._busy.add(line)
+            if self._is_free(line, item[1].serial):
+                self._occupy(line, item[1].serial)
                 return item[1]
             self._parked.setdefault(line, []).append(item)
         return None
 
-    def settled(self, line: str) -> None:
+    def _is_free(self, line: str, serial: bool) -> bool:
+        """D4: the next event of a connection starts when the former has settled, and not before. Those that are not
+        serial wait for the serial ones only, and the serial ones for all."""
+        return line not in self._busy and not (serial and line in self._sharing)
+
+    def _occupy(self, line: str, serial: bool) -> None:
+        if serial:
+            self._busy.add(line)
+        else:
+            self._sharing[line] = self._sharing.get(line, 0) + 1
+
+    def hold_back(self, entry: Entry) -> None:
+        """Undoes `next` for an entry that may not start yet: it waits until something of its line settles."""
+        assert entry.line is not None
+        self._leave(entry.line, entry.serial)
+        self._parked.setdefault(entry.line, []).append((entry.seq, entry))
+
+    def _leave(self, line: str, serial: bool) -> None:
+        if serial:
+            self._busy.discard(line)
+        elif self._sharing.get(line, 0) > 1:
+            self._sharing[line] -= 1
+        else:
+            self._sharing.pop(line, None)
+
+    def settled(self, line: str, serial: bool = True) -> None:
         """The event in work on this line has settled, or goes back: its next one may start."""
-        self._busy.discard(line)
+        self._leave(line, serial)
         for item in self._parked.pop(line, ()):
             heapq.heappush(self._heap, item)
 
@@ -64,10 +91,11 @@ class Mailbox:
             entry.reset()
             self.schedule(entry)
             if entry.line is not None:
-                self.settled(entry.line)
+                self.settled(entry.line, entry.serial)
 
     def remove_line(self, line: str) -> list[Entry]:
         """Takes out every waiting entry of a connection, and forgets that one was in work."""
+        self._sharing.pop(line, None)
         self.settled(line)
         return self._take(lambda entry: entry.line == line)
 
@@ -78,13 +106,14 @@ class Mailbox:
     def remove_kind(self, kind: Kind) -> list[Entry]:
         return self._take(lambda entry: entry.kind is kind)
 
-    def remove_alarms(self) -> None:
+    def remove_alarms(self) -> list[Entry]:
         """Alarms are not kept here across instances: their rows are the truth, and a start queues those that are
         due."""
-        self.remove_kind(Kind.ALARM)
+        return self.remove_kind(Kind.ALARM)
 
     def remove_all(self) -> list[Entry]:
         self._busy.clear()
+        self._sharing.clear()
         return self._take(lambda entry: True)
 
     def _take(self, wanted: Callable[[Entry], bool]) -> list[Entry]:
@@ -100,6 +129,10 @@ class Mailbox:
         self._parked = {line: items for line, items in self._parked.items() if items}
         taken.sort(key=lambda entry: entry.seq)
         return taken
+
+    def is_closing(self, line: str) -> bool:
+        """The close event of the connection waits already."""
+        return any(entry.kind is Kind.CLOSED and entry.line == line for entry in self.waiting())
 
     @property
     def may_start(self) -> bool:

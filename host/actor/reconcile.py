@@ -55,7 +55,12 @@ def reconcile(
         mailbox.post(Entry(Kind.CLOSED, closed, line=row.conn_id))
     opening = {entry.line for entry in waiting if entry.kind is Kind.OPENED}
     for conn in held:
-        if conn not in ledger.rows and conn not in opening and conn not in lines:
+        if conn in ledger.rows or conn in opening or conn in lines:
+            continue
+        if not gateway.is_open_acked(conn):
+            # Its open found no room at the time: the gateway posts it again, and what it sent since.
+            kept.append(conn)
+        else:
             metrics.count("socket_closes", "ws.meta_not_found_during_restore")
             log.warning("connection without a row", conn=conn)
             gateway.close(conn, 1000, "ws.meta_not_found_during_restore")
@@ -67,10 +72,8 @@ def rebind(conns: list[str], ledger: Ledger, gateway: GatewayPort, close: Callab
     the watermark. One that fails, or that the gateway has lost since, is closed alone, with `close`."""
     for conn in conns:
         mark = ledger.marks.get(conn)
-        if mark is None:
-            continue
         try:
-            bound = gateway.rebind(conn, mark.msg_index)
+            bound = gateway.rebind(conn, mark.msg_index if mark is not None else 0)
         except Exception:
             # One connection's failure must not cost the others theirs.
             log.exception("rebind failed", conn=conn)

@@ -14,6 +14,7 @@ from host.actor.entries import Entry, Kind
 from host.actor.ledger import Ledger
 from host.actor.turns import HopResult, Settlement, TurnRecord
 from host.model.effects import LogLine, SendFrame
+from host.model.failpoints import OFF, FailPoint, FailPoints
 from host.model.ports import GatewayPort, Metrics
 from host.model.tunnel import SocketMessage
 
@@ -32,6 +33,7 @@ class Release:
         *,
         start_timer: Callable[[int, int], None],
         close: Callable[[str, int, str], None],
+        failpoints: FailPoints = OFF,
     ) -> None:
         self._gateway = gateway
         self._metrics = metrics
@@ -39,9 +41,10 @@ class Release:
         self._log = log
         self._start_timer = start_timer
         self._close = close
+        self._failpoints = failpoints
 
     def hop(self, result: HopResult) -> bool:
-        """Lets everything out; True if the guest asked for sleep."""
+        """Lets everything out in the order in which it was made (D1); True if the guest asked for sleep."""
         sleep = False
         acked: dict[str, None] = {}
         for turn in result.turns:
@@ -54,7 +57,8 @@ class Release:
         effects = turn.effects
         for output in effects.outputs:
             if isinstance(output, SendFrame):
-                self._gateway.frame(output.conn, output.data)
+                numbered = (output.index,) if output.index else ()
+                self._gateway.frame(output.conn, output.data, *numbered)
             else:
                 self._close(output.conn, output.code, output.reason)
         for settlement in turn.settled:
@@ -91,6 +95,9 @@ class Release:
                 self._gateway.close(entry.line, 1011, f"{settlement.error.group}.{settlement.error.code}")
 
     def acks(self, conns: dict[str, None]) -> None:
+        """D3: cumulative, and never more than the watermark: what settled above it is not acknowledged yet."""
+        if conns and self._failpoints.on:
+            self._failpoints.hit(FailPoint.BEFORE_ACK)
         for conn in conns:
             mark = self._ledger.marks.get(conn)
             if mark is not None:

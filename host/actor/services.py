@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from host.isolate.executor import Executor
 from host.model.clock import Clock
+from host.model.failpoints import OFF, FailPoints
 from host.model.ids import RandomBytes
 from host.model.limits import Limits
 from host.model.ports import GatewayPort, Metrics, WakePort
@@ -31,6 +32,7 @@ class Services:
     limits: Limits
     data_key: bytes
     fatal: Callable[[BaseException], None]
+    failpoints: FailPoints = OFF
 
     def jitter(self) -> float:
         """A random number of [0, 1)."""

@@ -19,7 +19,8 @@ class Watermark:
         self.ahead = set(ahead)
 
     def settle(self, index: int) -> None:
-        """Marks one index; settling it twice is a programming error."""
+        """D2: marks one index; `msg_index` moves only over what has settled without a gap. Settling an index twice is a
+        programming error."""
         if self.has_settled(index):
             raise ValueError(f"index {index} has settled already (watermark {self.msg_index})")
         if index != self.msg_index + 1:
@@ -34,4 +35,5 @@ class Watermark:
         return index <= self.msg_index or index in self.ahead
 
     def settled_ahead(self) -> tuple[int, ...]:
+        """D2: kept in the same row, so that they are never delivered again."""
         return tuple(sorted(self.ahead))

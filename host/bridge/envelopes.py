@@ -37,6 +37,7 @@ __all__ = [
     "CompletionEvent",
     "Event",
     "HttpReply",
+    "KeepAwake",
     "KvDelete",
     "KvDeleteRange",
     "KvGet",
@@ -400,6 +401,14 @@ class Sleep(Struct, frozen=True, tag_field="call", tag="sleep", forbid_unknown_f
     """An intent: sleep as soon as what is in work has settled. ok: null."""
 
 
+class KeepAwake(Struct, frozen=True, tag_field="call", tag="keep_awake", forbid_unknown_fields=True):
+    """An intent, as counts that are in force until the next call: `awake` promises hold the idle clock and the end of
+    a stop, `wait` more hold the end of a stop only. Neither lengthens the grace. ok: null."""
+
+    awake: int
+    wait: int
+
+
 class Timer(Struct, frozen=True, tag_field="call", tag="timer", forbid_unknown_fields=True):
     """Deferred: ok is {"call": id}; the completion (result null) comes `after` ms (0..2**31-1) later. Timers are never
     durable and do not hold the actor awake."""
@@ -433,5 +442,6 @@ Call = (
     | Now
     | Random
     | Sleep
+    | KeepAwake
     | Timer
 )

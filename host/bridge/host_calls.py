@@ -157,6 +157,10 @@ def _sleep(turn: TurnContext, call: Any) -> None:
     intents.sleep(turn.recorder)
 
 
+def _keep_awake(turn: TurnContext, call: Any) -> None:
+    intents.keep_awake(turn.recorder, call.awake, call.wait)
+
+
 def _timer(turn: TurnContext, call: Any) -> Any:
     return e.TimerStarted(turn.timers.start(turn.recorder, turn.limits, call.after))
 
@@ -196,5 +200,6 @@ HOST_CALLS: tuple[HostCall, ...] = (
     HostCall(e.Now, None, int, _now),
     HostCall(e.Random, None, Buffer, _random),
     HostCall(e.Sleep, "sleep", None, _sleep),
+    HostCall(e.KeepAwake, "sleep", None, _keep_awake),
     HostCall(e.Timer, "timer", e.TimerStarted, _timer),
 )

@@ -17,6 +17,7 @@ from host.capabilities.state import ActorState
 from host.model.definitions import Manifest
 from host.model.effects import TurnEffects
 from host.model.errors import CallerError, InternalError, UnavailableError
+from host.model.failpoints import AFTER_CALL, OFF, FailPoints
 from host.model.limits import Limits
 from host.model.ports import StateReader
 
@@ -29,7 +30,7 @@ NOT_GRANTED = -2
 class HostCalls:
     """Implements the isolate's `TurnHost`."""
 
-    __slots__ = ("_budget", "_codec", "_context", "_granted", "_in_turn", "now_ms", "state")
+    __slots__ = ("_budget", "_codec", "_context", "_granted", "_in_turn", "failpoints", "now_ms", "state")
 
     def __init__(
         self,
@@ -39,9 +40,11 @@ class HostCalls:
         limits: Limits,
         manifest: Manifest,
         random: RandomStream,
+        failpoints: FailPoints = OFF,
     ) -> None:
         state.kv.bind(reader)
         self.state = state
+        self.failpoints = failpoints
         self.now_ms = 0
         self._codec = codec
         self._context = TurnContext(state, limits, random)
@@ -110,6 +113,8 @@ class HostCalls:
             reply = self._codec.encode_ok(run(self._context, call))
         except (CallerError, UnavailableError) as error:
             reply = self._codec.encode_error(call_error(error))
+        if self.failpoints.on:
+            self.failpoints.hit(AFTER_CALL[str(type(call).__struct_config__.tag)])
         return self._budget.reply(len(reply)) or reply
 
     def charge(self) -> int:

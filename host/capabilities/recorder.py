@@ -9,12 +9,13 @@ __all__ = ["TurnRecorder"]
 
 
 class TurnRecorder:
-    """Lists in the order of the calls; of state, alarms and connections only the last value of the turn counts.
+    """Lists in the order of the calls; of state, alarms, connections and holds only the last value of the turn counts.
     `over_state` is the size of a state document that was refused, until a smaller one replaces it."""
 
     __slots__ = (
         "alarms",
         "connections",
+        "held",
         "kv",
         "logs",
         "logs_dropped",
@@ -35,6 +36,7 @@ class TurnRecorder:
         self.logs: list[LogLine] = []
         self.timers: list[DeferredTimer] = []
         self.sleep = False
+        self.held: tuple[int, int] | None = None
         self.logs_dropped = 0
         self.over_state: int | None = None
         self.size = 0
@@ -61,6 +63,7 @@ class TurnRecorder:
             logs=tuple(self.logs),
             timers=tuple(self.timers),
             sleep=self.sleep,
+            held=self.held,
             logs_dropped=self.logs_dropped,
             size=self.total(),
         )

@@ -79,6 +79,7 @@ def list_connections(state: ActorState, *, after: str, limit: int, tag: str | No
 
 
 def _open_connection(state: ActorState, conn_id: str) -> Connection:
+    """D9: looked up among the connections of the actor that the isolate is bound to."""
     connection = state.connections.get(conn_id)
     if connection is None:
         raise CallerError("guest", "unknown_connection", "this actor has no such connection")

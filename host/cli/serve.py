@@ -13,7 +13,7 @@ from rich.console import Console
 from host import __version__
 from host.cli.failures import report
 from host.cli.progress import ShownProgress
-from host.config import DEFAULT_PORT, Settings, admin_token
+from host.config import DEFAULT_PORT, Settings, admin_token, failpoint
 
 __all__ = ["serve"]
 
@@ -87,6 +87,7 @@ def serve(
         log_level=log_level.value,
         profile=profile.value,
         threads=threads,
+        failpoint=failpoint(),
     )
     console = Console(stderr=True, highlight=False)
 

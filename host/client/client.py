@@ -20,7 +20,16 @@ import msgspec
 from msgspec import Raw, Struct
 
 from host.client.answers import decode_answer, decode_snapshot, error_of, unreachable
-from host.client.records import ActorInfo, ActorPage, DefinitionInfo, HealthInfo, ModuleInfo
+from host.client.records import (
+    ActorInfo,
+    ActorPage,
+    DeadLetterInfo,
+    DeadLetterPage,
+    DefinitionInfo,
+    HealthInfo,
+    ModuleInfo,
+)
+from host.client.session import SessionSocket
 from host.client.socket import ActorSocket, open_socket
 from host.model.snapshot import ActorSnapshot
 from host.wire.cbor import value_to_cbor
@@ -46,6 +55,11 @@ class _Pagination(Struct, frozen=True):
 
 class _Listed(Struct, frozen=True):
     actors: list[ActorInfo]
+    pagination: _Pagination = _Pagination()
+
+
+class _Letters(Struct, frozen=True):
+    dead_letters: list[DeadLetterInfo]
     pagination: _Pagination = _Pagination()
 
 
@@ -118,6 +132,19 @@ class Client:
         """The same as the host sends it."""
         return bytes(await self._ask("GET", f"/actors/{_part(actor_id)}/snapshot", Raw))
 
+    async def dead_letters(
+        self, actor_id: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> DeadLetterPage:
+        """What the host gave up for the actor, the oldest first."""
+        query = {"limit": limit, "cursor": cursor}
+        listed = await self._ask(
+            "GET",
+            f"/actors/{_part(actor_id)}/dead-letters",
+            _Letters,
+            query={k: str(v) for k, v in query.items() if v is not None},
+        )
+        return DeadLetterPage(listed.dead_letters, listed.pagination.cursor)
+
     async def sleep(self, actor_id: str) -> None:
         """Returns once the actor sleeps."""
         await self._ask("POST", f"/actors/{_part(actor_id)}/sleep", Raw)
@@ -135,6 +162,12 @@ class Client:
         """A raw WebSocket; `path` is what the actor sees, with its query string."""
         url = f"{self.endpoint}/gateway/{_part(actor_id)}/websocket/{path.lstrip('/')}"
         return await open_socket("ws" + url.removeprefix("http"), self._token)
+
+    def session(self, actor_id: str, path: str = "") -> SessionSocket:
+        """A raw WebSocket that comes back by itself after a break; an async context manager, as `connect` gives."""
+        gateway = f"{self.endpoint}/gateway/{_part(actor_id)}"
+        url = f"{gateway}/websocket/{path.lstrip('/')}"
+        return SessionSocket("ws" + url.removeprefix("http"), f"{gateway}/session", self._http, self._token)
 
     async def health(self) -> HealthInfo:
         """`up` or `draining`."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["ActorInfo", "ActorPage", "DefinitionInfo", "HealthInfo", "ModuleInfo"]
+__all__ = ["ActorInfo", "ActorPage", "DeadLetterInfo", "DeadLetterPage", "DefinitionInfo", "HealthInfo", "ModuleInfo"]
 
 
 class ActorInfo(Struct, frozen=True):
@@ -25,6 +25,26 @@ class ActorInfo(Struct, frozen=True):
 
 class ActorPage(Struct, frozen=True):
     actors: list[ActorInfo]
+    cursor: str | None = None
+
+
+class DeadLetterInfo(Struct, frozen=True):
+    """Something that was given up. Of the payload one of `text` and `base64` is set; `truncated` if it was longer."""
+
+    kind: str
+    ref: str
+    index: int | str
+    reason: str
+    message: str
+    attempts: int
+    at: int
+    text: str | None = None
+    base64: str | None = None
+    truncated: bool = False
+
+
+class DeadLetterPage(Struct, frozen=True):
+    letters: list[DeadLetterInfo]
     cursor: str | None = None
 
 

@@ -10,7 +10,7 @@ from websockets.typing import Subprotocol
 
 from host.client.answers import error_of, unreachable
 
-__all__ = ["ActorSocket", "SocketClosed", "open_socket"]
+__all__ = ["ActorSocket", "SocketClosed", "dial", "open_socket"]
 
 # Above the host's own limit for a message, so that what the host sends always arrives.
 MAX_FRAME = 2 * 1024 * 1024
@@ -65,8 +65,13 @@ class ActorSocket:
 
 async def open_socket(url: str, token: str | None) -> ActorSocket:
     """Raises the host's own error if it refuses the upgrade."""
+    return ActorSocket(await dial(url, token))
+
+
+async def dial(url: str, token: str | None) -> ClientConnection:
+    """As `open_socket`, for what builds on a connection itself."""
     try:
-        connection = await connect(
+        return await connect(
             url,
             subprotocols=[Subprotocol("rivet")],
             additional_headers={"authorization": f"Bearer {token}"} if token else None,
@@ -79,8 +84,8 @@ async def open_socket(url: str, token: str | None) -> ActorSocket:
         answer = error.response
         raise error_of(answer.status_code, bytes(answer.body or b""), answer.headers.get("retry-after")) from error
     except (OSError, TimeoutError, InvalidHandshake, InvalidMessage) as error:
-        raise unreachable(url, type(error).__name__) from error
-    return ActorSocket(connection)
+        # without the query string: it may hold a session's secret
+        raise unreachable(url.partition("?")[0], type(error).__name__) from error
 
 
 def _closed(error: ConnectionClosed) -> SocketClosed:

@@ -1,6 +1,6 @@
 """Behind the gateway address: actions, requests, and the small questions about one actor, over HTTP.
 
-    POST action/{name}   ANY request/{rest}   GET metadata   GET health
+    POST action/{name}   ANY request/{rest}   GET metadata   GET health   GET session
 
 Addresses are resolved here for HTTP and WebSockets alike.
 """
@@ -17,6 +17,7 @@ from host import __version__
 from host.gateway.bodies import read_body
 from host.gateway.exchange import Deps, Exchange, json_response
 from host.gateway.headers import reply_headers, request_headers
+from host.gateway.sessions import SECRET_HEADER, session_hash
 from host.gateway.targets import DirectTarget, Target, parse_target
 from host.gateway.values import action_args, conn_params, require_json_encoding
 from host.model.errors import CallerError, GuestFault, error_from_info
@@ -69,7 +70,27 @@ class ActorRoutes:
                 raise _wrong_method("GET")
             record = exchange.record = await self.resolve(target)
             return self._health(record) if kind == "health" else self._metadata(record)
+        if kind == "session" and not target.rest:
+            exchange.route = "gateway.session"
+            if method not in ("GET", "HEAD"):
+                raise _wrong_method("GET")
+            record = exchange.record = await self.resolve(target)
+            return await self._session(exchange, record)
         raise not_found(kind)
+
+    async def _session(self, exchange: Exchange, record: ActorRecord) -> Response:
+        """What a session's client has to know to go on. Does not wake the actor."""
+        secret = exchange.request.headers.get(SECRET_HEADER)
+        if secret is None:
+            raise CallerError("request", "invalid", f"the header {SECRET_HEADER} is missing: the secret of the session")
+        sockets = self._deps.sockets
+        found = await sockets.session(record.actor_id, session_hash(sockets.session_key, secret))
+        if found is None:
+            raise CallerError("session", "not_found", "there is no such session of this actor (any more)")
+        received, sent, expires_at = found
+        response = json_response({"received": received, "sent": sent, "expires_at": expires_at})
+        response.headers["cache-control"] = "no-store"
+        return response
 
     async def _action(self, exchange: Exchange, target: Target) -> Response:
         deps, request = self._deps, exchange.request
@@ -124,7 +145,6 @@ def not_found(kind: str) -> CallerError:
     known = {
         "connect": "the /connect protocol is not available on this host; use action/, request/ and websocket/",
         "queue": "queues are not available on this host",
-        "session": "sessions are not available on this host",
         "websocket": "websocket/ takes a WebSocket upgrade",
     }
     return CallerError("request", "not_found", known.get(kind, "there is nothing at this path of an actor"))

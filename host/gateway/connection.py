@@ -6,6 +6,8 @@ No I/O here. What it guarantees (delivery.md D3, section 4):
   acknowledgements are cumulative; the counts are exact.
 * `full` is tested before the next read, so that one message may exceed the bound and none is refused.
 * `push` keeps frames in order within a bound; a single frame larger than the bound passes when nothing else waits.
+* When the client of a session comes back, a new `Connection` inherits numbering and buffer (`succeed`); the old one
+  keeps nothing but its transport, on its way out.
 
 Indexes are contiguous, so the buffer is a dict by index with the lowest one kept beside it: freeing and replaying need
 no scan, and an idle connection costs two empty containers.
@@ -16,7 +18,10 @@ from __future__ import annotations
 from asyncio import Future
 from collections.abc import Callable
 
+from anyio import Event
+
 from host.gateway.errors import cut_reason
+from host.model.clock import TimerHandle
 from host.model.tunnel import Opened, SocketMessage
 
 __all__ = ["Connection", "size_of"]
@@ -43,15 +48,24 @@ class Connection:
         "closing",
         "conn_id",
         "cut",
+        "detached",
+        "expires_at",
+        "expiry",
         "first",
         "gone",
         "next_index",
         "open_acked",
+        "open_settled",
         "opened",
         "outgoing",
+        "pushed",
         "queued",
+        "repeats",
+        "replaying",
         "replays",
         "room_waiter",
+        "sent",
+        "session",
         "write_waiter",
     )
 
@@ -76,6 +90,17 @@ class Connection:
         self.cut = False
         self.gone = False
         self.write_waiter: Waiter = None
+        # sessions: of the messages to come so many came before; frames up to `sent` are in the outbox, those up to
+        # `pushed` are on their way on this transport
+        self.session = opened.session
+        self.repeats = 0
+        self.sent = 0
+        self.pushed = 0
+        self.replaying = False
+        self.detached = False
+        self.expires_at: int | None = None
+        self.expiry: TimerHandle | None = None
+        self.open_settled: Event | None = None
 
     # incoming ----------------------------------------------------------------------------------------------------
 
@@ -93,7 +118,8 @@ class Connection:
         return message
 
     def ack(self, index: int) -> None:
-        """Frees everything up to and including `index`; wakes a reader that waits for room."""
+        """D3: frees everything up to and including `index`, and nothing else does; wakes a reader that waits for
+        room."""
         first, messages = self.first, self._messages
         last = min(index, self.next_index - 1)
         if last < first:
@@ -102,12 +128,56 @@ class Connection:
             self.buffered -= messages.pop(first)[1]
             first += 1
         self.first = first
-        self.open_acked = True  # the open settles before any message of its line does
+        self.confirm()  # the open settles before any message of its line does
         self.wake_reader()
 
     def after(self, index: int) -> list[SocketMessage]:
         """The buffered messages above `index`, in order."""
         return [self._messages[each][0] for each in range(max(index + 1, self.first), self.next_index)]
+
+    # sessions ----------------------------------------------------------------------------------------------------
+
+    def confirm(self) -> None:
+        """The open is committed."""
+        self.open_acked = True
+        if self.open_settled is not None:
+            self.open_settled.set()
+
+    def restore(self, msg_index: int, sent: int) -> None:
+        """As the disk knows it: what came after is not here any more."""
+        self.first = self.next_index = msg_index + 1
+        self.sent = sent
+        self.open_acked = True
+        self.detached = True
+
+    def succeed(self, former: Connection, last_seen: int, following: int) -> None:
+        """Takes over all but the transport. The client has the frames up to `last_seen`, and is going to send from
+        `following` on, which is not above `next_index`."""
+        self._messages, former._messages = former._messages, {}
+        self.first, self.next_index, self.buffered = former.first, former.next_index, former.buffered
+        self.open_acked, self.open_settled = former.open_acked, former.open_settled
+        self.sent = former.sent
+        self.pushed = last_seen
+        self.replaying = True
+        self.repeats = self.next_index - following
+        if former.expiry is not None:
+            former.expiry.cancel()
+
+    def wants_replay(self) -> bool:
+        """Asked after every await: it may have been taken over or ended meanwhile."""
+        return self.replaying and self.closing is None
+
+    def replay(self, data: str | bytes) -> None:
+        """Queues a frame of the outbox, which is bounded itself, besides the bound of `push`."""
+        self.outgoing.append((data, 0))
+        self.wake_writer()
+
+    def detach(self) -> None:
+        """The transport is gone: frames wait in the outbox alone."""
+        self.detached = True
+        self.replaying = False
+        self.outgoing.clear()
+        self.queued = 0
 
     # outgoing ----------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from host.gateway.bodies import read_body
 from host.gateway.exchange import Deps, Endpoint, Exchange, json_response
+from host.gateway.letters import letters_page
 from host.gateway.snapshots import snapshot_as_cbor, snapshot_as_json
 from host.model.definitions import Definition, DefinitionOptions, ModuleRecord
 from host.model.errors import CallerError
@@ -52,6 +53,7 @@ class ControlApi:
             row("PUT", "/definitions/{name}", "control", self.put_definition),
             row("GET", "/definitions/{name}", "control", self.get_definition),
             row("GET", "/actors/{actor_id}/snapshot", "control", self.snapshot),
+            row("GET", "/actors/{actor_id}/dead-letters", "control", self.dead_letters),
             row("GET", "/limits", "control", self.limits),
             row("GET", "/metrics", "control", self.metrics),
             row("GET", "/health", "open", self.health),
@@ -127,11 +129,19 @@ class ControlApi:
     async def snapshot(self, exchange: Exchange) -> Response:
         actor_id = exchange.path_id()
         snapshot = await self._deps.service.snapshot(actor_id)
-        if "namespace" in exchange.request.query_params and snapshot.namespace != exchange.namespace:
-            raise CallerError("actor", "not_found", "there is no such actor in this namespace")
+        exchange.guard_namespace(snapshot.namespace)
         if "application/cbor" in exchange.request.headers.get("accept", ""):
             return Response(snapshot_as_cbor(snapshot), media_type="application/cbor", headers={"vary": "Accept"})
         return Response(snapshot_as_json(snapshot), media_type="application/json", headers={"vary": "Accept"})
+
+    async def dead_letters(self, exchange: Exchange) -> Response:
+        """What was given up, the oldest first. Does not wake the actor."""
+        record = await self._deps.service.record(exchange.path_id())
+        exchange.guard_namespace(record.tenant)
+        exchange.record = record
+        query = exchange.request.query_params
+        letters = await self._deps.storage.dead_letters(record.actor_id)
+        return json_response(letters_page(letters, query.get("limit"), query.get("cursor")))
 
     async def limits(self, exchange: Exchange) -> Response:
         in_force = self._deps.limits.as_dict()

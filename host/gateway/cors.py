@@ -14,7 +14,8 @@ __all__ = ["CORS_PREFIX", "cors_headers", "preflight"]
 CORS_PREFIX = "access-control-"
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 ALLOWED = (
-    "authorization, content-type, x-rivet-actor, x-rivet-conn-params, x-rivet-encoding, x-rivet-target, x-rivet-token"
+    "authorization, content-type, x-dormice-session, x-rivet-actor, x-rivet-conn-params, x-rivet-encoding, "
+    "x-rivet-target, x-rivet-token"
 )
 EXPOSED = "retry-after, x-rivet-actor, x-rivet-actor-generation, x-rivet-actor-key, x-rivet-ray-id"
 MAX_AGE = "86400"

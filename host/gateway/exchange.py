@@ -71,6 +71,12 @@ class Exchange:
         """`?namespace=`; a namespace is created by its first use."""
         return namespace_of(self.request.query_params.get("namespace"))
 
+    def guard_namespace(self, tenant: str) -> None:
+        """D9: what belongs to another namespace is not found. An id is a secret of its tenant, so only a namespace that
+        is given has to match."""
+        if "namespace" in self.request.query_params and tenant != self.namespace:
+            raise CallerError("actor", "not_found", "there is no such actor in this namespace")
+
     def path_id(self) -> str:
         actor_id: str = self.request.path_params["actor_id"]
         if not is_id(actor_id):

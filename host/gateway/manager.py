@@ -116,10 +116,9 @@ class ManagerApi:
         return body.name, decode_key(body.key or ""), value
 
     async def _named(self, exchange: Exchange) -> ActorRecord:
-        """The actor of the path. An id is a secret of its tenant, so only a namespace that is given has to match."""
+        """The actor of the path."""
         record = await self._deps.service.record(exchange.path_id())
-        if "namespace" in exchange.request.query_params and record.tenant != exchange.namespace:
-            raise CallerError("actor", "not_found", "there is no such actor in this namespace")
+        exchange.guard_namespace(record.tenant)
         exchange.record = record
         return record
 

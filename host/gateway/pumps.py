@@ -54,6 +54,9 @@ async def read_frames(
         if size > max_size:
             too_long(conn, size)
             continue
+        if conn.repeats:  # the client of a session sends again what came before
+            conn.repeats -= 1
+            continue
         post(conn.take(data, size))
 
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from host.gateway.inputs import input_from_base64url
 from host.gateway.namespaces import namespace_of
+from host.gateway.sessions import SESSION_PARAMS
 from host.model.errors import CallerError
 from host.wire.keys import decode_query_key
 
@@ -23,7 +24,6 @@ __all__ = ["PREFIX", "DirectTarget", "QueryTarget", "Target", "parse_target"]
 
 PREFIX = "/gateway/"
 QUERY_PREFIX = "rvt-"
-SESSION_PARAMS = frozenset({"dm-session", "dm-last-seen", "dm-next"})
 
 
 class DirectTarget(Struct, frozen=True):
@@ -40,13 +40,15 @@ class QueryTarget(Struct, frozen=True):
 
 class Target(Struct, frozen=True):
     """`kind` is the first part of what follows the actor; `rest` what follows that, still escaped, with its leading
-    slash; `query` is what is left of the query string."""
+    slash; `query` is what is left of the query string; `session` holds the session parameters, secret included: it goes
+    to `sessions.comeback_of` and nowhere else."""
 
     actor: DirectTarget | QueryTarget
     kind: str
     rest: str
     query: str
     tokens: tuple[str, ...]
+    session: tuple[tuple[str, str], ...] = ()
 
     @property
     def url(self) -> str:
@@ -60,14 +62,15 @@ def parse_target(raw_path: str, query_string: str, *, max_input: int) -> Target:
     head, _, tail = raw_path[len(PREFIX) :].partition("/")
     name, _, token = unquote(head).partition("@")
     kind, slash, rest = tail.partition("/")
-    given, query = _split_query(query_string)
+    given, session, query = _split_query(query_string)
     tokens = tuple(text for text in (token, given.get("rvt-token")) if text)
     actor: DirectTarget | QueryTarget = _query_target(name, given, max_input) if given else DirectTarget(name)
-    return Target(actor, unquote(kind), slash + rest, query, tokens)
+    return Target(actor, unquote(kind), slash + rest, query, tokens, session)
 
 
-def _split_query(query_string: str) -> tuple[dict[str, str], str]:
+def _split_query(query_string: str) -> tuple[dict[str, str], tuple[tuple[str, str], ...], str]:
     given: dict[str, str] = {}
+    session: list[tuple[str, str]] = []
     kept: list[str] = []
     for piece in query_string.split("&"):
         raw_name, _, raw_value = piece.partition("=")
@@ -76,9 +79,11 @@ def _split_query(query_string: str) -> tuple[dict[str, str], str]:
             if name in given:
                 raise CallerError("guard", "query_duplicate_param", f"the parameter {name!r} is there twice")
             given[name] = unquote_plus(raw_value)
-        elif name not in SESSION_PARAMS:
+        elif name in SESSION_PARAMS:
+            session.append((name, unquote_plus(raw_value)))
+        else:
             kept.append(piece)
-    return given, "&".join(kept)
+    return given, tuple(session), "&".join(kept)
 
 
 def _query_target(name: str, given: dict[str, str], max_input: int) -> QueryTarget:

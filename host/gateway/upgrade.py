@@ -1,7 +1,8 @@
 """WebSocket upgrades: `websocket/{rest}` behind a gateway address becomes a socket that the gateway holds.
 
 An upgrade that is refused is answered before the handshake, with the status and the body that HTTP gets. The handshake
-is accepted once the actor runs.
+is accepted once the actor runs; a session's client that comes back is let in without waking it, and so is one whose
+session is not there: it is closed after the handshake, for a browser sees no status.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from host.gateway.errors import Refusal, refuse
 from host.gateway.exchange import Deps, actor_headers
 from host.gateway.headers import socket_headers
 from host.gateway.pumps import ABORT_EXTENSION, Receive, Send
+from host.gateway.sessions import Comeback, comeback_of
 from host.gateway.targets import PREFIX, Target
 from host.gateway.values import conn_params
 from host.model.errors import CallerError
@@ -40,11 +42,19 @@ class Upgrades:
 
     async def serve(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         # In two steps, so that a socket which stays for days does not keep what its opening needed.
-        opened = await self._open(scope, receive, send)
-        if opened is not None:
-            await self._deps.sockets.hold(opened, receive, send, _abort_of(scope))
+        accepted = await self._open(scope, receive, send)
+        if accepted is None:
+            return
+        opened, comeback, admitted = accepted
+        sockets = self._deps.sockets
+        if comeback is None:
+            await sockets.hold(opened, receive, send, _abort_of(scope))
+        else:
+            await sockets.hold_session(opened, comeback, receive, send, _abort_of(scope), admitted=admitted)
 
-    async def _open(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> Opened | None:
+    async def _open(
+        self, scope: Mapping[str, Any], receive: Receive, send: Send
+    ) -> tuple[Opened, Comeback | None, bool] | None:
         """Up to and with the handshake; None if there is none, or nobody to have it with."""
         deps, ray = self._deps, self._deps.new_ray()
         if (await receive())["type"] != "websocket.connect":
@@ -52,6 +62,7 @@ class Upgrades:
         record: ActorRecord | None = None
         try:
             target, offered = self._authorised(scope)
+            comeback = comeback_of(target.session, deps.sockets.session_key)
             params = conn_params(Headers(raw=list(scope["headers"])), offered, deps.limits.conn_params)
             record = await self._routes.resolve(target)
             opened = Opened(
@@ -63,8 +74,13 @@ class Upgrades:
                 headers=socket_headers(scope["headers"]),
                 params=params,
                 at=deps.clock.now_ms(),
+                session=None if comeback is None else comeback.session,
             )
-            await deps.sockets.admit(opened)
+            admitted = comeback is None or (
+                comeback.may_be_new and not deps.sockets.knows_session(record.actor_id, comeback.session)
+            )
+            if admitted:
+                await deps.sockets.admit(opened)
         except Exception as error:  # noqa: BLE001 - `refuse` logs it, and the client gets its masked form
             refusal = refuse(error, ray=ray, route=ROUTE, metrics=deps.metrics, actor=record)
             await _refuse(scope, send, refusal, ray)
@@ -82,7 +98,7 @@ class Upgrades:
             deps.metrics.count("connections_closed", "before_open")
             return None
         log.debug("socket opened", conn_id=opened.conn_id, actor_id=opened.actor_id, ray=ray)
-        return opened
+        return opened, comeback, admitted
 
     def _authorised(self, scope: Mapping[str, Any]) -> tuple[Target, list[str]]:
         """The address and the sub-protocols offered, of someone who may use the data plane."""

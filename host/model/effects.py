@@ -20,6 +20,8 @@ __all__ = [
     "KvOp",
     "KvPut",
     "LogLine",
+    "OutboxFrame",
+    "OutboxTrim",
     "Output",
     "SendFrame",
     "SendClose",
@@ -47,10 +49,12 @@ KvOp = KvPut | KvDelete | KvDeleteRange
 
 
 class SendFrame(Struct, frozen=True):
-    """An outgoing frame: text as str, binary as bytes."""
+    """An outgoing frame: text as str, binary as bytes. `index` is its number on a session connection, from 1; 0 on
+    others."""
 
     conn: str
     data: str | bytes
+    index: int = 0
 
 
 class SendClose(Struct, frozen=True):
@@ -76,7 +80,9 @@ class DeferredTimer(Struct, frozen=True):
 
 class TurnEffects(Struct, frozen=True):
     """What one turn recorded. `state` is the new document or None for unchanged. `alarms` maps an id to its new row,
-    or to None when cancelled. `connections` maps a conn to its new (state, tags). Sizes in raw bytes."""
+    or to None when cancelled. `connections` maps a conn to its new (state, tags). `held` is what holds the actor from
+    now on, as (promises that keep it awake, promises that its stop waits for), or None for unchanged. Sizes in raw
+    bytes."""
 
     kv: tuple[KvOp, ...] = ()
     state: bytes | None = None
@@ -86,6 +92,7 @@ class TurnEffects(Struct, frozen=True):
     logs: tuple[LogLine, ...] = ()
     timers: tuple[DeferredTimer, ...] = ()
     sleep: bool = False
+    held: tuple[int, int] | None = None
     logs_dropped: int = 0
     size: int = 0
 
@@ -97,6 +104,24 @@ class IndexUpdate(Struct, frozen=True):
     msg_index: int
     settled_ahead: tuple[int, ...]
     last_seen_at: int
+
+
+class OutboxFrame(Struct, frozen=True):
+    """A frame that a session's client can ask for again. `start` counts the bytes of all frames before it."""
+
+    conn_id: str
+    index: int
+    start: int
+    size: int
+    data: str | bytes
+
+
+class OutboxTrim(Struct, frozen=True):
+    """The ring of a session's outbox has moved on: frames below `index`, or that start below `start`, go."""
+
+    conn_id: str
+    index: int
+    start: int
 
 
 class ActorChange(Struct, frozen=True):
@@ -119,8 +144,9 @@ class CommitUnit(Struct, frozen=True):
     needs a stored epoch below `epoch` and writes it; every other unit needs the same epoch; all need `hop_seq` to be
     the stored one plus one. `wake_at` is written when `alarms` or `alarms_gone` is not empty, or `claims` is set.
 
-    Order inside: kv in order; then state, alarms_gone, alarms, connections, indexes, connections_gone,
-    attempts, attempts_gone, dead letters, actor change."""
+    Order inside: kv in order; then state, alarms_gone, alarms, connections, outbox, outbox_trims, indexes,
+    connections_gone (their outbox with them), attempts, attempts_gone, dead letters, actor change. An outbox frame
+    moves `sent_index` and `sent_bytes` of its connection; one of a connection without a row is not kept."""
 
     actor_id: str
     generation: int
@@ -135,6 +161,8 @@ class CommitUnit(Struct, frozen=True):
     connections: tuple[ConnectionRow, ...] = ()
     indexes: tuple[IndexUpdate, ...] = ()
     connections_gone: tuple[str, ...] = ()
+    outbox: tuple[OutboxFrame, ...] = ()
+    outbox_trims: tuple[OutboxTrim, ...] = ()
     attempts: tuple[AttemptRow, ...] = ()
     attempts_gone: tuple[tuple[str, str, int], ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()

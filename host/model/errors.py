@@ -76,6 +76,7 @@ HTTP_STATUS: dict[str, int] = {
     "limit/exceeded": 429,
     "auth/forbidden": 403,
     "auth/unauthenticated": 401,
+    "session/not_found": 404,
     "request/invalid": 400,
     "request/too_large": 413,
     "request/not_found": 404,

@@ -47,6 +47,8 @@ LIMITS: tuple[Limit, ...] = (
     Limit("conn_state", 16 * KIB, 16 * KIB, "bytes", "state attached to one connection"),
     Limit("conn_tags", 10, 10, "tags", "tags of one connection"),
     Limit("outgoing_queue", 1 * MIB, 1 * MIB, "bytes", "frames that wait for one connection's client"),
+    Limit("outbox", 1 * MIB, 1 * MIB, "bytes", "frames kept for the client of one session"),
+    Limit("outbox_frames", 1_024, 1_024, "frames", "frames kept for the client of one session"),
     Limit("incoming_buffer", 1 * MIB, 1 * MIB, "bytes", "unacknowledged messages of one connection"),
     Limit("incoming_messages", 1_024, 1_024, "messages", "unacknowledged messages of one connection"),
     Limit("settled_ahead", 1_024, 1_024, "indexes", "indexes settled above the watermark of one connection"),

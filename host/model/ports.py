@@ -39,6 +39,10 @@ class GatewayPort(Protocol):
         """The open of every connection that the gateway now holds for the actor, the oldest first."""
         ...
 
+    def is_open_acked(self, conn_id: str) -> bool | None:
+        """Whether the open of a connection is known to be committed; None if the connection is not held."""
+        ...
+
     def rebind(self, conn_id: str, msg_index: int) -> bool:
         """The actor is awake and knows this connection up to `msg_index`: the gateway frees what is acknowledged and
         posts again every message above it, in order, before this returns. False: the connection is not held."""
@@ -48,8 +52,9 @@ class GatewayPort(Protocol):
         """The open is committed."""
         ...
 
-    def frame(self, conn_id: str, data: str | bytes) -> None:
-        """Sends a frame; for an unknown connection it is dropped and counted."""
+    def frame(self, conn_id: str, data: str | bytes, index: int = 0) -> None:
+        """Sends a frame; for an unknown connection it is dropped and counted. `index` is its number in the outbox of a
+        session, from 1 and without a gap; 0 for a plain connection."""
         ...
 
     def ack(self, conn_id: str, msg_index: int) -> None:

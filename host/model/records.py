@@ -16,7 +16,11 @@ __all__ = [
     "ConnectionRow",
     "DeadLetter",
     "DurableLifecycle",
+    "LETTER_PAYLOAD",
 ]
+
+# So much of the payload of what is given up is kept.
+LETTER_PAYLOAD = 64 * 1_024
 
 # The lifecycle as it is stored: `asleep` covers running too, for a crash is a sleep nobody asked for.
 DurableLifecycle = Literal["created", "asleep", "failed"]
@@ -50,7 +54,11 @@ class ActorRecord(Struct, frozen=True):
 
 class ConnectionRow(Struct, frozen=True):
     """The snapshot of one connection. `msg_index` is the highest n with all <= n settled; `settled_ahead` holds those
-    settled above it, ascending. `headers` never holds authorization or cookies. `state` and `params` are Values."""
+    settled above it, ascending. `headers` never holds authorization or cookies. `state` and `params` are Values.
+
+    `session` is the hash of a session's secret (None: a plain connection), `sent_index` the index of the last frame in
+    its outbox and `sent_bytes` the bytes of all frames up to it. `session_expires_at` is set when a host that returned
+    took the session over: until then its client may come back."""
 
     conn_id: str
     gateway_id: str
@@ -68,6 +76,9 @@ class ConnectionRow(Struct, frozen=True):
     tags: tuple[str, ...] = ()
     subscriptions: tuple[str, ...] = ()
     hibernatable: bool = True
+    session: bytes | None = None
+    session_expires_at: int | None = None
+    sent_bytes: int = 0
 
 
 class AlarmRow(Struct, frozen=True):

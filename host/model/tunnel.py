@@ -22,7 +22,8 @@ __all__ = [
 
 class Opened(Struct, frozen=True):
     """A raw WebSocket that the gateway holds and wants delivered. `path` includes the query string; `params` is a
-    Value; `headers` is already cut to the allow-list."""
+    Value; `headers` is already cut to the allow-list. `session` is the hash of the secret with which its client can
+    come back, or None for a plain connection."""
 
     actor_id: str
     conn_id: str
@@ -32,6 +33,7 @@ class Opened(Struct, frozen=True):
     headers: tuple[tuple[str, str], ...]
     params: bytes | None
     at: int
+    session: bytes | None = None
 
 
 class SocketMessage(Struct, frozen=True):

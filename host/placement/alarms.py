@@ -23,6 +23,8 @@ log = get_logger("alarms")
 
 HORIZON_MS = 60_000
 PAGE = 1_000
+# Storage that fails is asked again, but not in a tight loop.
+RETRY_MS = 1_000
 
 
 class AlarmClock:
@@ -53,8 +55,7 @@ class AlarmClock:
         """Until cancelled."""
         while True:
             now = self._clock.now_ms()
-            if now >= self._horizon - HORIZON_MS // 2:
-                await self._look(now)
+            failed = now >= self._horizon - HORIZON_MS // 2 and not await self._look(now)
             due: list[str] = []
             while self._heap and self._heap[0][0] <= now:
                 wake_at, actor_id = heapq.heappop(self._heap)
@@ -63,21 +64,27 @@ class AlarmClock:
                     due.append(actor_id)
             for actor_id in due:
                 await self._fire(actor_id)
-            await self._wait()
+            await self._wait(RETRY_MS if failed else 1)
 
-    async def _look(self, now: int) -> None:
+    async def _look(self, now: int) -> bool:
+        """Page by page, so that any number of actors with alarms that wait holds up nobody behind them."""
         horizon = now + HORIZON_MS
-        try:
-            rows = await self._storage.due_actors(horizon, PAGE)
-        except DormiceError as error:
-            log.warning("alarms not read", error=error.name)
-            return
-        # A full page ends at its last row: the rest is read when the time has come that far.
-        self._horizon = horizon if len(rows) < PAGE else max(rows[-1][0], now + 1)
-        for wake_at, actor_id in rows:
-            if self._known.get(actor_id) != wake_at and not self._awake(actor_id):
-                self._known[actor_id] = wake_at
-                heapq.heappush(self._heap, (wake_at, actor_id))
+        after: tuple[int, str] | None = None
+        while True:
+            try:
+                rows = await self._storage.due_actors(horizon, PAGE, after)
+            except DormiceError as error:
+                log.warning("alarms not read", error=error.name)
+                return False
+            for wake_at, actor_id in rows:
+                if self._known.get(actor_id) != wake_at and not self._awake(actor_id):
+                    self._known[actor_id] = wake_at
+                    heapq.heappush(self._heap, (wake_at, actor_id))
+            if len(rows) < PAGE:
+                break
+            after = rows[-1]
+        self._horizon = horizon
+        return True
 
     async def _fire(self, actor_id: str) -> None:
         if self._awake(actor_id):
@@ -90,11 +97,11 @@ class AlarmClock:
         if record is not None and record.wake_at is not None and record.wake_at <= self._clock.now_ms():
             self._wake(actor_id)
 
-    async def _wait(self) -> None:
+    async def _wait(self, at_least: int) -> None:
         next_look = self._horizon - HORIZON_MS // 2
         next_due = min(self._heap[0][0] if self._heap else next_look, next_look)
-        # At least a millisecond: storage that fails is asked again, but not in a tight loop.
-        delay = max(1, next_due - self._clock.now_ms()) if next_look > 0 else 1_000
+        # Never longer than to the next look: the clock on the wall may be set forward or back meanwhile.
+        delay = min(max(at_least, next_due - self._clock.now_ms()), HORIZON_MS // 2)
         self._changed = anyio.Event()
         timer = self._clock.timer(self._clock.monotonic() + delay / 1_000, self._changed.set)
         try:

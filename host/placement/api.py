@@ -10,6 +10,7 @@ from typing import Protocol
 from host.model.records import ActorRecord
 from host.model.snapshot import ActorSnapshot
 from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, SocketClosed, SocketMessage
+from host.storage.driver import Outbox
 
 __all__ = ["ActorService"]
 
@@ -58,6 +59,11 @@ class ActorService(Protocol):
 
     def post_closed(self, closed: SocketClosed) -> None:
         """Tells of a client that has gone, waking the actor if it sleeps. Never blocks, never raises."""
+        ...
+
+    async def outbox(self, actor_id: str, conn_id: str, after: int) -> Outbox | None:
+        """The frames of a session above the index `after`, as they are on disk; None if the connection has no row. Does
+        not wake the actor."""
         ...
 
     async def sleep(self, actor_id: str) -> None:

@@ -6,6 +6,8 @@ posting, so no cause falls between an actor that leaves and one that enters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 from anyio.abc import TaskGroup
 
@@ -20,7 +22,12 @@ log = get_logger("placement")
 
 
 class Directory:
-    def __init__(self, services: Services, tasks: TaskGroup) -> None:
+    """`room(actor_id)` is called when an actor that was refused may be tried again."""
+
+    def __init__(self, services: Services, tasks: TaskGroup, room: Callable[[str], None]) -> None:
+        self._room = room
+        # Refused while the node was full: what the gateway holds for them has to be asked for once there is room.
+        self._put_off: dict[str, None] = {}
         self._services = services
         self._tasks = tasks
         self._actors: dict[str, Actor] = {}
@@ -41,12 +48,14 @@ class Directory:
         allowed = self._services.limits.actors
         if len(self._actors) >= allowed:
             self._refused(actor_id, "node.full")
+            self._put_off[actor_id] = None
             raise UnavailableError("node", "full", f"actors: {allowed} awake, {allowed} allowed", retry_after=5.0)
         actor = Actor(actor_id, self._services, self._forget)
         self._actors[actor_id] = actor
         return actor
 
     def _refused(self, actor_id: str, reason: str) -> None:
+        """D10: a start that is refused is counted and logged."""
         self._services.metrics.count("starts_refused", reason)
         log.warning("start refused", actor_id=actor_id, reason=reason)
 
@@ -60,6 +69,10 @@ class Directory:
         self._actors.pop(actor.actor_id, None)
         if self._draining and not self._actors:
             self._empty.set()
+        if self._put_off and not self._draining:
+            actor_id = next(iter(self._put_off))
+            del self._put_off[actor_id]
+            self._room(actor_id)
 
     def counts(self) -> dict[str, int]:
         """How many actors are in each state of the lifecycle."""

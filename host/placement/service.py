@@ -31,7 +31,8 @@ from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Open
 from host.placement.alarms import AlarmClock
 from host.placement.answer import Answer
 from host.placement.directory import Directory
-from host.storage.driver import CommitUnknown, CreateActor
+from host.placement.put_off import PutOff
+from host.storage.driver import CommitUnknown, CreateActor, Outbox
 from host.telemetry.logging import get_logger
 
 __all__ = ["Placement"]
@@ -41,6 +42,7 @@ log = get_logger("placement")
 T = TypeVar("T")
 
 STRAYS_PER_SECOND = 50
+STRAYS_AT_ONCE = 100_000
 
 
 class Placement:
@@ -51,7 +53,8 @@ class Placement:
         self._storage = services.storage
         self._clock = services.clock
         self._metrics = services.metrics
-        self.directory = Directory(services, tasks)
+        self._put_off = PutOff(services)
+        self.directory = Directory(services, tasks, lambda actor_id: self._poke(actor_id, "room again"))
         self.alarms = AlarmClock(services.storage, services.clock, self._wake_for_alarm, self._is_running)
 
     # --- keys ----------------------------------------------------------------------------------------------------
@@ -116,7 +119,10 @@ class Placement:
     def _actor(self, actor_id: str) -> Actor:
         if not is_id(actor_id):
             raise not_found(actor_id)
-        return self.directory.ensure(actor_id)
+        actor = self.directory.ensure(actor_id)
+        if self._put_off:
+            self._put_off.found_room(actor_id)
+        return actor
 
     async def action(self, call: ActionCall) -> ActionReply:
         actor = self._actor(call.actor_id)
@@ -159,6 +165,9 @@ class Placement:
     def post_message(self, message: SocketMessage) -> None:
         self._post(message.actor_id, Entry(Kind.MESSAGE, message, line=message.conn_id))
 
+    async def outbox(self, actor_id: str, conn_id: str, after: int) -> Outbox | None:
+        return await self._storage.outbox(actor_id, conn_id, after)
+
     def post_closed(self, closed: SocketClosed) -> None:
         self._post(closed.actor_id, Entry(Kind.CLOSED, closed, line=closed.conn_id))
 
@@ -169,6 +178,8 @@ class Placement:
             # The gateway keeps the message; it is replayed when the actor wakes.
             self._metrics.count("events_refused", error.name)
             log.info("event put off", actor_id=actor_id, kind=entry.kind.value, error=error.name)
+            if error.name == "node/full":
+                self._put_off.add(actor_id, entry)
             return
         actor.post(entry)
         self.directory.start(actor)
@@ -245,19 +256,25 @@ class Placement:
     async def sweep_strays(self) -> None:
         """After a restart: connections of the gateway that is gone become close events, at most 50 actors a second."""
         while True:
-            strays = await self._storage.strays(self._services.gateway.gateway_id, STRAYS_PER_SECOND)
-            if not strays:
+            try:
+                strays = list(await self._storage.strays(self._services.gateway.gateway_id, STRAYS_AT_ONCE))
+            except DormiceError as error:
+                log.warning("stale connections not read", error=error.name)
+                await self._clock.sleep_until(self._clock.monotonic() + 1.0)
+                continue
+            for start in range(0, len(strays), STRAYS_PER_SECOND):
+                for actor_id in strays[start : start + STRAYS_PER_SECOND]:
+                    self._poke(actor_id, "stale connections")
+                await self._clock.sleep_until(self._clock.monotonic() + 1.0)
+            if len(strays) < STRAYS_AT_ONCE:
                 return
-            for actor_id in strays:
-                self._poke(actor_id, "stale connections")
-            await self._clock.sleep_until(self._clock.monotonic() + 1.0)
 
     async def drain(self) -> None:
         await self.directory.drain()
 
 
 def snapshot_of(image: ActorImage, lifecycle: str, kv: KvSnapshot, letters: list[DeadLetterSnapshot]) -> ActorSnapshot:
-    """The operators' view of what storage holds."""
+    """The operators' view of what storage holds (D7: nothing of it is asked of the guest)."""
     record = image.record
     return ActorSnapshot(
         actor_id=record.actor_id,

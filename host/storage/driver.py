@@ -17,11 +17,11 @@ from typing import Protocol
 from msgspec import Struct
 
 from host.model.definitions import Definition, DefinitionOptions, ModuleRecord
-from host.model.effects import CommitUnit
+from host.model.effects import CommitUnit, OutboxFrame
 from host.model.ports import StateReader
-from host.model.records import ActorImage, ActorRecord, DeadLetter
+from host.model.records import ActorImage, ActorRecord, ConnectionRow, DeadLetter
 
-__all__ = ["ActorPage", "CommitUnknown", "CreateActor", "Driver", "Fenced"]
+__all__ = ["ActorPage", "CommitUnknown", "CreateActor", "Driver", "Fenced", "Outbox"]
 
 
 class Fenced(Exception):
@@ -50,6 +50,13 @@ class ActorPage(Struct, frozen=True):
 
     actors: tuple[ActorRecord, ...]
     cursor: str | None = None
+
+
+class Outbox(Struct, frozen=True):
+    """Of one session: the index of the last frame ever put in, and those that were asked for, in order."""
+
+    sent_index: int
+    frames: tuple[OutboxFrame, ...]
 
 
 class Driver(Protocol):
@@ -89,12 +96,25 @@ class Driver(Protocol):
         False if there is no such actor."""
         ...
 
-    async def due_actors(self, before: int, limit: int) -> Sequence[tuple[int, str]]:
-        """(wake_at, actor_id) of live actors with wake_at < `before`, the earliest first."""
+    async def due_actors(
+        self, before: int, limit: int, after: tuple[int, str] | None = None
+    ) -> Sequence[tuple[int, str]]:
+        """(wake_at, actor_id) of live actors with wake_at < `before`, the earliest first, ids in order; those behind
+        `after` only."""
         ...
 
     async def strays(self, gateway_id: str, limit: int) -> Sequence[str]:
         """Ids of actors with a connection row of another gateway than `gateway_id`, each once, in no given order."""
+        ...
+
+    async def adopt_sessions(self, gateway_id: str, expires_at: int) -> Sequence[tuple[str, ConnectionRow]]:
+        """Gives every session of another gateway than `gateway_id` to that one, and returns them with their actors'
+        ids. Of several with one secret on one actor only the latest is taken: the others had ended. Durable. No actor
+        may be awake meanwhile."""
+        ...
+
+    async def outbox(self, actor_id: str, conn_id: str, after: int) -> Outbox | None:
+        """The frames of a session above the index `after`; None if the connection has no row."""
         ...
 
     async def dead_letters(self, actor_id: str) -> Sequence[DeadLetter]:

@@ -15,13 +15,13 @@ import anyio.lowlevel
 from msgspec.structs import replace
 
 from host.model.definitions import Definition, DefinitionOptions, ModuleRecord
-from host.model.effects import CommitUnit, KvDelete, KvPut
+from host.model.effects import CommitUnit, KvDelete, KvPut, OutboxFrame
 from host.model.errors import InternalError, UnavailableError
 from host.model.ports import StateReader
 from host.model.records import ActorImage, ActorRecord, AlarmRow, AttemptRow, ConnectionRow, DeadLetter
 from host.storage.creation import check_key, new_record
 from host.storage.cursor import check_limit, decode_cursor, encode_cursor
-from host.storage.driver import ActorPage, CommitUnknown, CreateActor, Fenced
+from host.storage.driver import ActorPage, CommitUnknown, CreateActor, Fenced, Outbox
 
 __all__ = ["MemoryDriver"]
 
@@ -33,6 +33,7 @@ class _Actor:
     state: bytes | None = None
     alarms: dict[str, AlarmRow] = field(default_factory=dict)
     connections: dict[str, ConnectionRow] = field(default_factory=dict)
+    outboxes: dict[str, dict[int, OutboxFrame]] = field(default_factory=dict)
     attempts: dict[tuple[str, str, int], AttemptRow] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
 
@@ -43,6 +44,7 @@ class _Actor:
         return replace(self.record, kv_bytes=self.kv_bytes())
 
     def fits(self, unit: CommitUnit) -> bool:
+        """The fence (D8)."""
         stored = self.record
         if unit.generation != stored.generation or unit.hop_seq != stored.hop_seq + 1:
             return False
@@ -66,6 +68,7 @@ class _Actor:
             self.alarms[alarm.alarm_id] = alarm
         for row in unit.connections:
             self.connections[row.conn_id] = row
+        self.apply_outbox(unit)
         for index in unit.indexes:
             if index.conn_id in self.connections:
                 self.connections[index.conn_id] = replace(
@@ -76,6 +79,7 @@ class _Actor:
                 )
         for conn_id in unit.connections_gone:
             self.connections.pop(conn_id, None)
+            self.outboxes.pop(conn_id, None)
         for attempt in unit.attempts:
             self.attempts[(attempt.kind, attempt.ref, attempt.index)] = attempt
         for gone in unit.attempts_gone:
@@ -99,6 +103,20 @@ class _Actor:
                 slept_at=change.slept_at,
                 input=None if change.drop_input else self.record.input,
             )
+
+    def apply_outbox(self, unit: CommitUnit) -> None:
+        for frame in unit.outbox:
+            owner = self.connections.get(frame.conn_id)
+            if owner is None:
+                continue
+            self.outboxes.setdefault(frame.conn_id, {})[frame.index] = frame
+            self.connections[frame.conn_id] = replace(
+                owner, sent_index=frame.index, sent_bytes=frame.start + frame.size
+            )
+        for trim in unit.outbox_trims:
+            frames = self.outboxes.get(trim.conn_id, {})
+            for frame in [one for one in frames.values() if one.index < trim.index or one.start < trim.start]:
+                del frames[frame.index]
 
 
 class MemoryDriver:
@@ -207,10 +225,13 @@ class MemoryDriver:
         self._keys[(record.tenant, record.name, record.key)] = (None, record.generation)
         return True
 
-    async def due_actors(self, before: int, limit: int) -> Sequence[tuple[int, str]]:
+    async def due_actors(
+        self, before: int, limit: int, after: tuple[int, str] | None = None
+    ) -> Sequence[tuple[int, str]]:
         await self._read()
         due = [(actor.record.wake_at, actor_id) for actor_id, actor in self._actors.items()]
-        return sorted((at, actor_id) for at, actor_id in due if at is not None and at < before)[: max(0, limit)]
+        found = sorted((at, actor_id) for at, actor_id in due if at is not None and at < before)
+        return [row for row in found if after is None or row > after][: max(0, limit)]
 
     async def strays(self, gateway_id: str, limit: int) -> Sequence[str]:
         await self._read()
@@ -219,6 +240,26 @@ class MemoryDriver:
             for actor_id, actor in self._actors.items()
             if any(row.gateway_id != gateway_id for row in actor.connections.values())
         ][: max(0, limit)]
+
+    async def adopt_sessions(self, gateway_id: str, expires_at: int) -> Sequence[tuple[str, ConnectionRow]]:
+        await self._write()
+        found: dict[tuple[str, bytes], ConnectionRow] = {}
+        for actor_id, actor in self._actors.items():
+            for row in sorted(actor.connections.values(), key=lambda row: (row.opened_at, row.conn_id)):
+                if row.session is not None and row.gateway_id != gateway_id:
+                    found[(actor_id, row.session)] = replace(row, gateway_id=gateway_id, session_expires_at=expires_at)
+        for (actor_id, _), row in found.items():
+            self._actors[actor_id].connections[row.conn_id] = row
+        return [(actor_id, row) for (actor_id, _), row in found.items()]
+
+    async def outbox(self, actor_id: str, conn_id: str, after: int) -> Outbox | None:
+        await self._read()
+        actor = self._actors.get(actor_id)
+        row = None if actor is None else actor.connections.get(conn_id)
+        if actor is None or row is None:
+            return None
+        frames = actor.outboxes.get(conn_id, {})
+        return Outbox(row.sent_index, tuple(frames[index] for index in sorted(frames) if index > after))
 
     async def dead_letters(self, actor_id: str) -> Sequence[DeadLetter]:
         await self._read()
@@ -281,7 +322,7 @@ class MemoryDriver:
     # failing as a disk would -----------------------------------------------------------------------------------------
 
     def actor_kv(self, actor_id: str) -> dict[bytes, bytes]:
-        """What a StateReader sees, on any thread."""
+        """What a StateReader sees, on any thread: the KV of its own actor (D9)."""
         self._refuse_if_unknown()
         actor = self._actors.get(actor_id)
         return {} if actor is None else actor.kv

@@ -43,6 +43,7 @@ class MetricsRegistry:
         self._histograms: dict[str, _Histogram] = {}
 
     def count(self, name: str, reason: str = "", n: int = 1) -> None:
+        """D10: every refusal, close, dead letter and eviction comes by here, with its reason."""
         reasons = self._counters.get(name)
         if reasons is None:
             reasons = self._counters[_checked(name)] = {}

@@ -21,6 +21,7 @@ FILES: Final = (
     "alarms.js",
     "events.js",
     "timers.js",
+    "holds.js",
     "crypto.js",
     "clone.js",
     "url_params.js",

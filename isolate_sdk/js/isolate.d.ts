@@ -86,6 +86,11 @@ declare module "isolate" {
     random(): number;
     /** Sleep as soon as what is in work has settled. */
     sleep(): void;
+    /** The actor does not fall asleep by itself until the promise has settled; gives it back. A sleep that was asked
+     *  for waits for it too, within its grace. A rejection is logged. */
+    keepAwake<T>(promise: T): T;
+    /** A sleep does not end until the promise has settled, or its grace is over. The idle time goes on. */
+    waitUntil(promise: unknown): void;
     /** Writes the state now instead of at the end of the turn. */
     saveState(): void;
     /** Not available yet: throws. */

@@ -23,6 +23,7 @@ class Socket:
         self.opened = opened
         self.conn = opened.conn_id
         self.frames: list[str | bytes] = []
+        self.indexes: list[int] = []
         self.closed: tuple[int, str] | None = None
         self.acked = 0
         self.open_acked = False
@@ -72,7 +73,13 @@ class FakeGateway:
         return self._service
 
     async def open(
-        self, actor_id: str, *, conn_id: str | None = None, path: str = "/", params: bytes | None = None
+        self,
+        actor_id: str,
+        *,
+        conn_id: str | None = None,
+        path: str = "/",
+        params: bytes | None = None,
+        session: bytes | None = None,
     ) -> Socket:
         """As the real one: waits for the actor, accepts, then queues the open event."""
         self._made += 1
@@ -85,6 +92,7 @@ class FakeGateway:
             headers=(),
             params=params,
             at=0,
+            session=session,
         )
         await self.service.open_socket(opened)
         socket = self.held[opened.conn_id] = Socket(self, opened)
@@ -107,6 +115,10 @@ class FakeGateway:
     def connections_of(self, actor_id: str) -> Sequence[Opened]:
         return [socket.opened for socket in self.held.values() if socket.opened.actor_id == actor_id]
 
+    def is_open_acked(self, conn_id: str) -> bool | None:
+        socket = self.held.get(conn_id)
+        return None if socket is None else socket.open_acked
+
     def rebind(self, conn_id: str, msg_index: int) -> bool:
         self.note("rebind", conn_id, msg_index)
         if conn_id in self.rebind_fails:
@@ -126,9 +138,10 @@ class FakeGateway:
         if conn_id in self.held:
             self.held[conn_id].open_acked = True
 
-    def frame(self, conn_id: str, data: str | bytes) -> None:
+    def frame(self, conn_id: str, data: str | bytes, index: int = 0) -> None:
         if conn_id in self.held:
             self.held[conn_id].frames.append(data)
+            self.held[conn_id].indexes.append(index)
         self.note("frame", conn_id, data)
 
     def ack(self, conn_id: str, msg_index: int) -> None:

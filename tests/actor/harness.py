@@ -13,6 +13,7 @@ import inspect
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -26,6 +27,7 @@ from host.isolate.executor import Executor
 from host.model.definitions import CAPABILITIES, JS_MANIFEST, DefinitionOptions, Manifest
 from host.model.effects import CommitUnit
 from host.model.errors import DormiceError, ErrorInfo, UnavailableError
+from host.model.failpoints import OFF, FailPoints
 from host.model.limits import Limits
 from host.model.records import ActorImage, ActorRecord, DeadLetter
 from host.model.tunnel import ActionCall, HttpCall, HttpReply
@@ -428,10 +430,12 @@ class Harness:
 
 @asynccontextmanager
 async def open_harness(
-    shelf: CodeShelf, driver: Driver | None = None, *, limits: Limits | None = None
+    shelf: CodeShelf, driver: Driver | None = None, *, limits: Limits | None = None, failpoints: FailPoints = OFF
 ) -> AsyncGenerator[Harness]:
     """Runs until the block ends; then whatever is held is let go and the actors end with their tasks."""
     harness = Harness(shelf, driver if driver is not None else cast(Driver, MemoryDriver()), limits or Limits())
+    if failpoints.on:
+        harness.services = replace(harness.services, failpoints=failpoints)
     async with harness.executor, anyio.create_task_group() as tasks:
         harness.placement = Placement(harness.services, tasks)
         harness.gateway.attach(harness.placement)

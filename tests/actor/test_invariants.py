@@ -702,7 +702,9 @@ async def a_client_without_a_row(h: Harness) -> None:
     actor = await h.probe()
     socket = await h.open(actor)
     await h.asleep(actor)
-    h.gateway.held["f" * 32] = Socket(h.gateway, msgspec.structs.replace(socket.opened, conn_id="f" * 32))
+    stranger = Socket(h.gateway, msgspec.structs.replace(socket.opened, conn_id="f" * 32))
+    stranger.open_acked = True
+    h.gateway.held["f" * 32] = stranger
     await h.call(actor, "inc", 1)
 
 

@@ -23,10 +23,14 @@ class Port:
         self.closes: list[tuple[str, int, str]] = []
         self.rebound: list[tuple[str, int]] = []
         self.fails: set[str] = set()
+        self.fresh: set[str] = set()
 
     def connections_of(self, actor_id: str) -> Sequence[Opened]:
         assert actor_id == ACTOR
         return [Opened(ACTOR, conn, "g", "r", "/", (), None, 0) for conn in self.held]
+
+    def is_open_acked(self, conn_id: str) -> bool | None:
+        return conn_id not in self.fresh
 
     def close(self, conn_id: str, code: int, reason: str) -> None:
         self.closes.append((conn_id, code, reason))

@@ -88,7 +88,10 @@ async def start_host(data_dir: Path, **settings: Any) -> AsyncGenerator[TestHost
         async with open_node(chosen) as node, anyio.create_task_group() as tasks:
             server = HostServer(node.app, sock, chosen.limits)
             port: int = await tasks.start(server.run)
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
-                yield TestHost(node, port, http)
-            with anyio.CancelScope(shield=True):
-                await server.stop(node.drain)
+            try:
+                async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+                    yield TestHost(node, port, http)
+            finally:
+                # After a failure too: else the server goes on with a socket whose number others get.
+                with anyio.CancelScope(shield=True):
+                    await server.stop(node.drain)

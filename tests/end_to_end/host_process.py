@@ -28,11 +28,14 @@ STOP_SECONDS = 20
 class HostProcess(TestHost):
     """`start` returns once the host listens, with `http` at its address; `lines` are the log lines of all starts."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, failpoint: str | None = None) -> None:
+        """`failpoint` and `wanted_port` (0 takes a free one) are for the starts that follow; they may be set anew."""
         # not the base's: the node is in the other process
         self.port = 0
         self.http = httpx.AsyncClient()
         self.data_dir = data_dir
+        self.failpoint = failpoint
+        self.wanted_port = 0
         self.lines: list[dict[str, Any]] = []
         self.stderr = ""
         self._process: Process | None = None
@@ -47,12 +50,14 @@ class HostProcess(TestHost):
     async def spawn(self) -> None:
         """Starts the process and does not wait for it to listen."""
         command = [
-            *(sys.executable, "-m", "host.cli", "serve", "--dev", "--allow-private-urls", "--port", "0"),
-            *("--data-dir", str(self.data_dir), "--log-format", "json"),
+            *(sys.executable, "-m", "host.cli", "serve", "--dev", "--allow-private-urls"),
+            *("--port", str(self.wanted_port), "--data-dir", str(self.data_dir), "--log-format", "json"),
         ]
         self._port, self._read = anyio.Event(), anyio.Event()
         root = Path(__file__).parents[2]
         env = {name: value for name, value in os.environ.items() if not name.startswith("DORMICE_")}
+        if self.failpoint is not None:
+            env["DORMICE_FAILPOINT"] = self.failpoint
         self._process = await anyio.open_process(command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, cwd=root, env=env)
 
     async def start(self, tasks: TaskGroup) -> None:
@@ -115,9 +120,9 @@ class HostProcess(TestHost):
 
 
 @asynccontextmanager
-async def host_process(data_dir: Path) -> AsyncGenerator[tuple[HostProcess, TaskGroup]]:
+async def host_process(data_dir: Path, failpoint: str | None = None) -> AsyncGenerator[tuple[HostProcess, TaskGroup]]:
     """A host that runs already, and the task group for its further starts. In the end it is killed if it still runs."""
-    host = HostProcess(data_dir)
+    host = HostProcess(data_dir, failpoint)
     async with anyio.create_task_group() as tasks:
         try:
             await host.start(tasks)

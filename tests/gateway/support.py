@@ -21,7 +21,7 @@ from host.model.limits import Limits
 from host.model.records import ActorRecord
 from host.model.snapshot import ActorSnapshot, ConnectionSnapshot, KvSnapshot, ModuleRef
 from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, SocketClosed, SocketMessage
-from host.storage.driver import CreateActor
+from host.storage.driver import CreateActor, Outbox
 from host.storage.memory import MemoryDriver
 from host.telemetry.metrics import MetricsRegistry
 
@@ -124,6 +124,9 @@ class ServiceDouble:
 
     def lifecycle_of(self, actor_id: str) -> str:
         return self.lifecycle
+
+    async def outbox(self, actor_id: str, conn_id: str, after: int) -> Outbox | None:
+        return await self.driver.outbox(actor_id, conn_id, after)
 
     async def snapshot(self, actor_id: str) -> ActorSnapshot:
         record = await self.record(actor_id)
@@ -250,7 +253,9 @@ class World:
         self.clock = ManualClock()
         self.status = "up"
         self.random = Serial()
-        self.sockets = SocketGateway(gateway_id="gw", limits=self.limits, metrics=self.metrics, clock=self.clock)
+        self.sockets = SocketGateway(
+            gateway_id="gw", limits=self.limits, metrics=self.metrics, clock=self.clock, session_key=b"k" * 32
+        )
         self.app: GatewayApp = create_app(
             service=self.service,
             modules=self.modules,

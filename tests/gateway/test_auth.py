@@ -32,6 +32,7 @@ CONTROL = [
     ("DELETE", f"/actors/{ID}"),
     ("POST", f"/actors/{ID}/sleep"),
     ("GET", f"/actors/{ID}/snapshot"),
+    ("GET", f"/actors/{ID}/dead-letters"),
     ("POST", "/modules"),
     ("GET", "/modules"),
     ("GET", "/modules/" + ID),

@@ -74,7 +74,7 @@ async def test_a_socket_from_the_welcome_to_the_clients_close(world: World) -> N
 
     world.service.on_event = actor
     async with world.serving() as server:
-        async with dial(server, f"/gateway/{record.actor_id}/websocket/a%2Fb?x=1&dm-session=s") as client:
+        async with dial(server, f"/gateway/{record.actor_id}/websocket/a%2Fb?x=1") as client:
             assert client.response is not None
             assert client.response.headers["x-rivet-actor"] == record.actor_id
             assert client.response.headers["x-rivet-actor-key"] == "lobby"

@@ -29,8 +29,11 @@ class FakeHost:
         self.connections: list[dict[str, Any]] = []
         self.logs: list[tuple[str, str]] = []
         self.timers: list[tuple[int, int]] = []
+        self.held: list[tuple[int, int]] = []
         self.calls: list[str] = []
         self.refuse: dict[str, int | dict[str, Any]] = {}
+        # The longest answer to a call, in bytes; a longer one is -4.
+        self.longest: dict[str, int] = {}
         self.stderr = ""
         self.now = 0
         self.interrupt = False
@@ -52,7 +55,8 @@ class FakeHost:
         def data(field: env.Buffer) -> bytes:
             return buffers[field.index] if isinstance(field, env.Bin) else field
 
-        return join_frame({"ok": self._run(call, data, out)}, out)
+        reply = join_frame({"ok": self._run(call, data, out)}, out)
+        return -4 if len(reply) > self.longest.get(name, len(reply)) else reply
 
     def _run(self, call: Any, data: Any, out: Buffers) -> Any:
         match call:
@@ -104,6 +108,8 @@ class FakeHost:
             case env.Random():
                 self._random += 1
                 return out.field(bytes((i + self._random) % 256 for i in range(call.len)))
+            case env.KeepAwake():
+                self.held.append((call.awake, call.wait))
             case env.Timer():
                 self._call_id += 1
                 self.timers.append((self._call_id, call.after))

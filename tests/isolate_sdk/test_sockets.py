@@ -164,8 +164,10 @@ def rows(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def woken(new_guest: NewGuest, count: int, source: str = ROOM) -> tuple[Guest, list[Settled]]:
-    host = FakeHost()
+def woken(
+    new_guest: NewGuest, count: int, source: str = ROOM, *, host: FakeHost | None = None
+) -> tuple[Guest, list[Settled]]:
+    host = host or FakeHost()
     host.state = {"seen": []}
     host.connections = rows(count)
     guest = new_guest(source, host, start=False)
@@ -197,7 +199,28 @@ def test_many_sockets_come_back_in_pages_of_a_turn_each(new_guest: NewGuest) -> 
     (done,) = guest.complete(guest.host.timers[-1][0])
     assert done.error is None
     assert len(guest.host.state["seen"]) == 600
-    assert [after for _, after in guest.host.timers] == [0, 0]
+    assert [after for _, after in guest.host.timers] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("most", [200, 3_000, 20_000])
+def test_a_page_that_is_too_long_an_answer_is_asked_for_again_by_halves(new_guest: NewGuest, most: int) -> None:
+    host = FakeHost()
+    host.longest["socket_list"] = most
+    guest, settled = woken(new_guest, 300, host=host)
+    turns = 1
+    while not settled:
+        settled = guest.complete(guest.host.timers[-1][0])
+        turns += 1
+    assert [one.error for one in settled] == [None]
+    assert [row[1] for row in guest.host.state["seen"]] == [f"c{i:04}" for i in range(300)]
+    assert turns < 400
+
+
+def test_one_socket_that_is_too_much_by_itself_fails_the_start(new_guest: NewGuest) -> None:
+    host = FakeHost()
+    host.longest["socket_list"] = 10
+    _, settled = woken(new_guest, 1, host=host)
+    assert ["larger than the host takes" in one.error["message"] for one in settled] == [True]
 
 
 def test_a_restored_socket_whose_handler_throws_is_closed_alone(new_guest: NewGuest) -> None:

@@ -34,11 +34,13 @@ class Table:
         self.rows[actor_id] = ActorRecord(actor_id, "t", "n", ("k",), 1, 1, 1, 1, "m", 0, wake_at=wake_at)
         return wake_at
 
-    async def due_actors(self, before: int, limit: int) -> Sequence[tuple[int, str]]:
+    async def due_actors(
+        self, before: int, limit: int, after: tuple[int, str] | None = None
+    ) -> Sequence[tuple[int, str]]:
         self.looks += 1
         self._refuse()
         found = [(row.wake_at, actor_id) for actor_id, row in self.rows.items() if row.wake_at is not None]
-        return sorted(row for row in found if row[0] < before)[:limit]
+        return sorted(row for row in found if row[0] < before and (after is None or row > after))[:limit]
 
     async def get_actor(self, actor_id: str) -> ActorRecord | None:
         self._refuse()

@@ -28,6 +28,7 @@ TABLES = {
     "modules",
     "definitions",
     "definition_versions",
+    "outbox",
 }
 
 

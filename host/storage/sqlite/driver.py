@@ -21,10 +21,10 @@ from host.model.definitions import Definition, DefinitionOptions, ModuleRecord
 from host.model.effects import CommitUnit
 from host.model.errors import UnavailableError
 from host.model.ports import StateReader
-from host.model.records import ActorImage, ActorRecord, DeadLetter
+from host.model.records import ActorImage, ActorRecord, ConnectionRow, DeadLetter
 from host.storage.blobs import BlobStore
 from host.storage.cursor import check_limit, decode_cursor
-from host.storage.driver import ActorPage, CommitUnknown, CreateActor
+from host.storage.driver import ActorPage, CommitUnknown, CreateActor, Outbox
 from host.storage.sqlite import jobs, queries
 from host.storage.sqlite.cold import ColdReads, SqliteReader
 from host.storage.sqlite.connect import OneTrip, open_reader, open_writer
@@ -127,11 +127,20 @@ class SqliteDriver:
         gone: bool = await self._write(jobs.destroying(actor_id))
         return gone
 
-    async def due_actors(self, before: int, limit: int) -> Sequence[tuple[int, str]]:
-        return await self._read(queries.due(before, limit))
+    async def due_actors(
+        self, before: int, limit: int, after: tuple[int, str] | None = None
+    ) -> Sequence[tuple[int, str]]:
+        return await self._read(queries.due(before, limit, after))
 
     async def strays(self, gateway_id: str, limit: int) -> Sequence[str]:
         return await self._read(queries.strays_of(gateway_id, limit))
+
+    async def adopt_sessions(self, gateway_id: str, expires_at: int) -> Sequence[tuple[str, ConnectionRow]]:
+        found: list[tuple[str, ConnectionRow]] = await self._write(jobs.adopting(gateway_id, expires_at))
+        return found
+
+    async def outbox(self, actor_id: str, conn_id: str, after: int) -> Outbox | None:
+        return await self._read(queries.outbox_of(actor_id, conn_id, after))
 
     async def dead_letters(self, actor_id: str) -> Sequence[DeadLetter]:
         return await self._read(queries.dead_letters_of(actor_id))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 
+from msgspec.structs import replace
+
 from host.model.definitions import Definition, DefinitionOptions, ModuleRecord
-from host.model.records import ActorRecord
+from host.model.records import ActorRecord, ConnectionRow
 from host.storage.creation import new_record
 from host.storage.driver import CreateActor
 from host.storage.sqlite.group import Job
-from host.storage.sqlite.rows import ACTOR, actor_record, dump, key_text
+from host.storage.sqlite.rows import ACTOR, CONNECTION, actor_record, connection_row, dump, key_text
 from host.storage.values import pack
 
-__all__ = ["creating", "defining", "destroying", "storing_module"]
+__all__ = ["adopting", "creating", "defining", "destroying", "storing_module"]
 
-_TABLES_OF_AN_ACTOR = ("state", "kv", "alarms", "connections", "events", "dead_letters")
+_TABLES_OF_AN_ACTOR = ("state", "kv", "alarms", "connections", "outbox", "events", "dead_letters")
 
 
 def creating(wanted: CreateActor) -> Job:
@@ -75,6 +77,28 @@ def destroying(actor_id: str) -> Job:
         for table in ("actors", *_TABLES_OF_AN_ACTOR):
             conn.execute(f"DELETE FROM {table} WHERE actor_id = ?", (actor_id,))
         return True
+
+    return job
+
+
+def adopting(gateway_id: str, expires_at: int) -> Job:
+    """Returns the sessions taken over, as (actor_id, row)."""
+
+    def job(conn: sqlite3.Connection) -> list[tuple[str, ConnectionRow]]:
+        statement = (
+            f"SELECT actor_id, {CONNECTION} FROM connections WHERE session IS NOT NULL AND gateway_id <> ? "
+            "ORDER BY opened_at, conn_id"
+        )
+        latest: dict[tuple[str, bytes], ConnectionRow] = {}
+        for actor_id, *columns in conn.execute(statement, (gateway_id,)).fetchall():
+            row = connection_row(tuple(columns))
+            assert row.session is not None
+            latest[(actor_id, row.session)] = replace(row, gateway_id=gateway_id, session_expires_at=expires_at)
+        conn.executemany(
+            "UPDATE connections SET gateway_id = ?, session_expires_at = ? WHERE actor_id = ? AND conn_id = ?",
+            [(gateway_id, expires_at, actor_id, row.conn_id) for (actor_id, _), row in latest.items()],
+        )
+        return [(actor_id, row) for (actor_id, _), row in latest.items()]
 
     return job
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from host.model.definitions import Definition, ModuleRecord
+from host.model.effects import OutboxFrame
 from host.model.records import ActorImage, ActorRecord, DeadLetter
 from host.storage.cursor import encode_cursor
-from host.storage.driver import ActorPage
+from host.storage.driver import ActorPage, Outbox
 from host.storage.sqlite.rows import (
     ACTOR,
     ACTOR_WITHOUT_INPUT,
@@ -45,6 +46,7 @@ __all__ = [
     "module_named",
     "modules_of",
     "names_of",
+    "outbox_of",
     "strays_of",
 ]
 
@@ -143,9 +145,13 @@ def hydration(actor_id: str) -> Query[ActorImage | None]:
     return query
 
 
-def due(before: int, limit: int) -> Query[list[tuple[int, str]]]:
-    statement = "SELECT wake_at, actor_id FROM actors WHERE wake_at < ? ORDER BY wake_at, actor_id LIMIT ?"
-    return lambda conn: [(at, actor_id) for at, actor_id in _all(conn, statement, before, max(0, limit))]
+def due(before: int, limit: int, after: tuple[int, str] | None) -> Query[list[tuple[int, str]]]:
+    statement = (
+        "SELECT wake_at, actor_id FROM actors WHERE wake_at < ? AND wake_at >= ? AND (wake_at, actor_id) > (?, ?) "
+        "ORDER BY wake_at, actor_id LIMIT ?"
+    )
+    at, actor_id = after if after is not None else (-(2**63), "")
+    return lambda conn: [(row[0], row[1]) for row in _all(conn, statement, before, at, at, actor_id, max(0, limit))]
 
 
 def strays_of(gateway_id: str, limit: int) -> Query[list[str]]:
@@ -154,6 +160,27 @@ def strays_of(gateway_id: str, limit: int) -> Query[list[str]]:
         "SELECT actor_id FROM connections WHERE gateway_id > ?) LIMIT ?"
     )
     return lambda conn: [row[0] for row in _all(conn, statement, gateway_id, gateway_id, max(0, limit))]
+
+
+def outbox_of(actor_id: str, conn_id: str, after: int) -> Query[Outbox | None]:
+    def query(conn: sqlite3.Connection) -> Outbox | None:
+        conn.execute("BEGIN")
+        try:
+            sent = _first(
+                conn, "SELECT sent_index FROM connections WHERE actor_id = ? AND conn_id = ?", actor_id, conn_id
+            )
+            if sent is None:
+                return None
+            statement = (
+                "SELECT conn_id, idx, start, size, frame FROM outbox "
+                "WHERE actor_id = ? AND conn_id = ? AND idx > ? ORDER BY idx"
+            )
+            rows = _all(conn, statement, actor_id, conn_id, after)
+            return Outbox(sent[0], tuple(OutboxFrame(*row) for row in rows))
+        finally:
+            conn.execute("ROLLBACK")
+
+    return query
 
 
 def dead_letters_of(actor_id: str) -> Query[list[DeadLetter]]:

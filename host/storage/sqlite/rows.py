@@ -49,7 +49,7 @@ ALARM = "alarm_id, scheduled_at, due_at, fire_seq, payload, attempt, faults"
 ATTEMPT = "kind, ref, idx, attempt, faults"
 CONNECTION = (
     "conn_id, gateway_id, request_id, generation, msg_index, path, opened_at, last_seen_at, settled_ahead, sent_index, "
-    "headers, params, state, tags, subscriptions, hibernatable"
+    "headers, params, state, tags, subscriptions, hibernatable, session, session_expires_at, sent_bytes"
 )
 DEAD_LETTER = "kind, ref, idx, reason, message, attempts, at, payload"
 DEFINITION = "v.tenant, v.name, v.version, v.module, v.created_at, v.options, v.limits"
@@ -145,6 +145,9 @@ def connection_row(row: Row) -> ConnectionRow:
         tags=_texts(row[13]) if row[13] else (),
         subscriptions=_texts(row[14]) if row[14] else (),
         hibernatable=bool(row[15]),
+        session=row[16],
+        session_expires_at=row[17],
+        sent_bytes=row[18],
     )
 
 
@@ -167,6 +170,9 @@ def connection_params(actor_id: str, row: ConnectionRow) -> Row:
         dump_list(row.tags),
         dump_list(row.subscriptions),
         row.hibernatable,
+        row.session,
+        row.session_expires_at,
+        row.sent_bytes,
     )
 
 

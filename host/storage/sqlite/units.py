@@ -46,14 +46,28 @@ _ALARM = (
 )
 _CONNECTION = (
     "INSERT INTO connections (actor_id, conn_id, gateway_id, request_id, generation, msg_index, path, opened_at, "
-    "last_seen_at, settled_ahead, sent_index, headers, params, state, tags, subscriptions, hibernatable) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (actor_id, conn_id) DO UPDATE SET "
+    "last_seen_at, settled_ahead, sent_index, headers, params, state, tags, subscriptions, hibernatable, session, "
+    "session_expires_at, sent_bytes) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (actor_id, conn_id) DO UPDATE SET "
     "gateway_id = excluded.gateway_id, request_id = excluded.request_id, generation = excluded.generation, "
     "msg_index = excluded.msg_index, path = excluded.path, opened_at = excluded.opened_at, "
     "last_seen_at = excluded.last_seen_at, settled_ahead = excluded.settled_ahead, sent_index = excluded.sent_index, "
     "headers = excluded.headers, params = excluded.params, state = excluded.state, tags = excluded.tags, "
-    "subscriptions = excluded.subscriptions, hibernatable = excluded.hibernatable"
+    "subscriptions = excluded.subscriptions, hibernatable = excluded.hibernatable, session = excluded.session, "
+    "session_expires_at = excluded.session_expires_at, sent_bytes = excluded.sent_bytes"
 )
+_SENT = "UPDATE connections SET sent_index = ?, sent_bytes = ? WHERE actor_id = ? AND conn_id = ?"
+# A frame of a connection that has no row belongs to nobody who could ask for it.
+_OUTBOX = (
+    "INSERT INTO outbox (actor_id, conn_id, idx, start, size, frame) SELECT ?1, ?2, ?3, ?4, ?5, ?6 "
+    "WHERE EXISTS (SELECT 1 FROM connections WHERE actor_id = ?1 AND conn_id = ?2)"
+)
+# Reads no further than what goes: both numbers rise with the index.
+_OUTBOX_TRIM = (
+    "DELETE FROM outbox WHERE actor_id = ?1 AND conn_id = ?2 AND idx < coalesce((SELECT idx FROM outbox "
+    "WHERE actor_id = ?1 AND conn_id = ?2 AND idx >= ?3 AND start >= ?4 ORDER BY idx LIMIT 1), 9223372036854775807)"
+)
+_OUTBOX_GONE = "DELETE FROM outbox WHERE actor_id = ? AND conn_id = ?"
 # These two run for nearly every unit, so they take many rows in a step.
 _INDEX = Bulk(
     "WITH moved (actor_id, conn_id, msg_index, settled_ahead, last_seen_at) AS (VALUES",
@@ -85,8 +99,8 @@ _CHANGE = (
 )
 
 # As `CommitUnit` says: KV comes before these, the connections' indexes between them, the actor's row after them.
-_BEFORE_INDEXES = (_STATE, _ALARM_GONE, _ALARM, _CONNECTION)
-_AFTER_INDEXES = (_CONNECTION_GONE, _ATTEMPT, _ATTEMPT_GONE, _DEAD_LETTER, _WAKE, _CHANGE)
+_BEFORE_INDEXES = (_STATE, _ALARM_GONE, _ALARM, _CONNECTION, _OUTBOX, _SENT, _OUTBOX_TRIM)
+_AFTER_INDEXES = (_CONNECTION_GONE, _OUTBOX_GONE, _ATTEMPT, _ATTEMPT_GONE, _DEAD_LETTER, _WAKE, _CHANGE)
 
 
 def apply_units(conn: sqlite3.Connection, units: Sequence[CommitUnit]) -> list[bool]:
@@ -176,8 +190,15 @@ def _collect(unit: CommitUnit, batches: dict[str, list[Row]]) -> None:
         add(_ALARM, (alarm_params(actor, alarm) for alarm in unit.alarms))
     if unit.connections:
         add(_CONNECTION, (connection_params(actor, row) for row in unit.connections))
+    if unit.outbox:
+        add(_OUTBOX, ((actor, one.conn_id, one.index, one.start, one.size, one.data) for one in unit.outbox))
+        last = {one.conn_id: one for one in unit.outbox}
+        add(_SENT, ((one.index, one.start + one.size, actor, one.conn_id) for one in last.values()))
+    if unit.outbox_trims:
+        add(_OUTBOX_TRIM, ((actor, trim.conn_id, trim.index, trim.start) for trim in unit.outbox_trims))
     if unit.connections_gone:
         add(_CONNECTION_GONE, ((actor, conn_id) for conn_id in unit.connections_gone))
+        add(_OUTBOX_GONE, ((actor, conn_id) for conn_id in unit.connections_gone))
     if unit.attempts:
         add(_ATTEMPT, ((actor, row.kind, row.ref, row.index, row.attempt, row.faults) for row in unit.attempts))
     if unit.attempts_gone:

@@ -42,6 +42,8 @@ def size_of(unit: CommitUnit) -> int:
         size += _ROW_BYTES + len(alarm.payload)
     for row in unit.connections:
         size += 2 * _ROW_BYTES + len(row.state or b"") + len(row.params or b"")
+    for frame in unit.outbox:
+        size += _ROW_BYTES + frame.size
     for letter in unit.dead_letters:
         size += _ROW_BYTES + len(letter.payload)
     return size

@@ -13,6 +13,15 @@ const c = {
   kv, schedule, alarms, log,
   random() { return random(); },
   sleep() { call('{"call":"sleep"}'); },
+  keepAwake(promise) {
+    needTurn();
+    holdAwake(promise);
+    return promise;
+  },
+  waitUntil(promise) {
+    needTurn();
+    holdStop(promise);
+  },
   client() { throw notAvailable('c.client()'); },
   saveState() { return saveState(); },
 };

@@ -96,6 +96,8 @@ const actorUrl = (path) => `http://actor${path}`;
 // --- start and stop ---------------------------------------------------------------------------------------------
 
 const PAGE = 256;
+// So few sockets are one short page whatever is attached to them.
+const FEW = 4;
 
 const restoreSocket = (row) => {
   const socket = openSocket({
@@ -117,16 +119,33 @@ const attach = async ({ socket, request }) => {
   }
 };
 
-const restoreSockets = async () => {
-  for (let after = '';;) {
-    const rows = call(`{"call":"socket_list","after":${native.quote(after)},"limit":${PAGE}}`);
+// null if the answer is longer than a call may have, or than this turn has room for.
+const socketPage = (after, size) => {
+  try {
+    return call(`{"call":"socket_list","after":${native.quote(after)},"limit":${size}}`);
+  } catch (thrown) {
+    if (size > 1 && thrown.group === 'guest' && (thrown.code === 'too_large' || thrown.code === 'budget')) return null;
+    throw thrown;
+  }
+};
+
+const restoreSockets = async (count) => {
+  for (let after = '', size = PAGE;;) {
+    // Asked for before the page: a page that uses up the turn's bytes leaves no call for it afterwards.
+    const next = count > FEW ? nextTurn() : null;
+    const rows = socketPage(after, size);
+    if (rows === null) {
+      size = floor(size / 2);
+      await next;
+      continue;
+    }
     const made = [], attached = [];
     for (let i = 0; i < rows.length; i++) append(made, restoreSocket(rows[i]));
     for (let i = 0; i < made.length; i++) append(attached, attach(made[i]));
     for (let i = 0; i < attached.length; i++) await attached[i];
-    if (rows.length < PAGE) return;
+    if (rows.length < size) return;
     after = rows[rows.length - 1].conn;
-    await nextTurn();
+    await next;
   }
 };
 
@@ -144,7 +163,7 @@ const start = async (ev) => {
   if (create && hooks.onCreate) await hooks.onCreate(c, input);
   vars = hooks.createVars ? await hooks.createVars(c) : structuredCloneOf(definition.vars);
   if (hooks.onWake) await hooks.onWake(c);
-  if (hasOwn(ev, 'connection_count') && ev.connection_count > 0) await restoreSockets();
+  if (hasOwn(ev, 'connection_count') && ev.connection_count > 0) await restoreSockets(ev.connection_count);
 };
 
 const stop = (ev) => {
@@ -235,6 +254,12 @@ const finish = () => {
   } catch (thrown) {
     failure = `"error":${errorJson(thrown)}`;
     logThrown('the state cannot be saved', thrown);
+  }
+  try {
+    tellHolds();
+  } catch (thrown) {
+    if (failure === null) failure = `"error":${errorJson(thrown)}`;
+    logThrown('the promises that hold the actor cannot be told', thrown);
   }
   let text = '';
   for (let at = settled; at !== null; at = at.before) {

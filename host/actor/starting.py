@@ -1,0 +1,131 @@
+"""The start of an instance: its code, its isolate, its start event, and the row that says that it settled.
+
+A start that throws, faults or takes too long is rolled back whole (delivery.md section 6). Whatever woke the actor, the
+way is this one.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import anyio
+from msgspec import UNSET, Raw
+
+from host.actor.entries import Entry, Kind
+from host.actor.isolates import Awake, wake_isolate
+from host.actor.services import Services
+from host.actor.turns import HopResult
+from host.bridge.envelopes import StartEvent, StartReason, StartReply
+from host.model.definitions import Definition
+from host.model.effects import ActorChange
+from host.model.errors import DormiceError, ErrorInfo
+from host.model.limits import Limits
+from host.model.records import ActorImage
+from host.modules.api import RunnableCode
+
+__all__ = ["Start", "StartFailed"]
+
+LOAD_TOO_LONG = ErrorInfo("actor", "start_failed", "loading the module took too long")
+TOO_LONG = ErrorInfo("actor", "start_failed", "the start did not settle in time")
+
+
+class StartFailed(Exception):
+    """`detail` is for the log only."""
+
+    def __init__(self, error: ErrorInfo, detail: str | None = None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.detail = detail
+
+
+class Start:
+    """`settled` is true, and `reply` there, once the start has settled with a result."""
+
+    def __init__(
+        self, services: Services, image: ActorImage, definition: Definition, limits: Limits, reason: StartReason
+    ) -> None:
+        self._services = services
+        self._image = image
+        self._record = image.record
+        self._definition = definition
+        self._limits = limits
+        self._reason: StartReason = reason
+        self.started_at = image.record.started_at
+        self.entry = Entry(Kind.START)
+        self.settled = False
+        self.reply = StartReply()
+        self.deadline = services.clock.monotonic() + limits.start_timeout / 1_000
+
+    async def load(self) -> RunnableCode:
+        self.deadline = self._services.clock.monotonic() + self._limits.start_timeout / 1_000
+        try:
+            with self._services.clock.fail_after(self._limits.start_timeout / 1_000):
+                code = await self._services.modules.code_for(self._record.tenant, self._definition.module)
+        except TimeoutError:
+            raise StartFailed(LOAD_TOO_LONG) from None
+        except DormiceError as error:
+            raise StartFailed(error.info, error.detail) from error
+        return code
+
+    async def wake(self, code: RunnableCode, epoch: int) -> Awake:
+        """An isolate is never left behind: a job on a thread cannot be called off."""
+        job = partial(wake_isolate, code, self._image, epoch, self._limits, self._services)
+        try:
+            with anyio.CancelScope(shield=True):
+                awake = await self._services.executor.run(self._record.tenant, job)
+        except DormiceError as error:
+            raise StartFailed(error.info, error.detail) from error
+        return awake
+
+    def check_time(self) -> None:
+        if self._services.clock.monotonic() >= self.deadline:
+            raise StartFailed(TOO_LONG)
+
+    def event(self, event_id: int, connections: int) -> StartEvent:
+        record = self._record
+        upgrade = record.started_once and self._definition.version != record.version
+        if not record.started_once:
+            reason: StartReason = "create"
+        else:
+            reason = "upgrade" if upgrade else self._reason
+        return StartEvent(
+            id=event_id,
+            reason=reason,
+            actor=record.actor_id,
+            generation=record.generation,
+            name=record.name,
+            key=list(record.key),
+            connection_count=connections,
+            from_version=record.version if upgrade else UNSET,
+            input=UNSET if record.started_once or record.input is None else Raw(record.input),
+        )
+
+    def note(self, result: HopResult) -> bool:
+        """True if the start settled with a result in this hop; an error of it is a failed start."""
+        for turn in result.turns:
+            for settlement in turn.settled:
+                if settlement.entry is not self.entry:
+                    continue
+                if settlement.error is not None:
+                    raise StartFailed(settlement.error, settlement.detail)
+                self.settled = True
+                self.started_at = self._services.clock.now_ms()
+                self.reply = settlement.start or StartReply()
+                return True
+        return False
+
+    def row(self, *, slept_at: int | None = None, error: ErrorInfo | None = None) -> ActorChange:
+        """The actor's own row, in the commit in which its start settles and in the one with which it falls asleep. Its
+        lifecycle on disk is what is true if this process is gone: it sleeps."""
+        return ActorChange(
+            lifecycle="asleep",
+            attempt=0,
+            retry_at=None,
+            last_error=error,
+            started_once=True,
+            version=self._definition.version,
+            module=self._definition.module,
+            started_at=self.started_at,
+            slept_at=self._record.slept_at if slept_at is None else slept_at,
+            drop_input=True,
+        )

@@ -1,0 +1,173 @@
+"""Sessions end to end: a client that comes back after a broken network and a killed host, and finds everything."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+import websockets
+
+from host.client import Client, SessionSocket
+from host.model.limits import Limits
+from tests.end_to_end.host import TestHost, start_host
+from tests.end_to_end.host_process import host_process
+from tests.end_to_end.unreliable import unreliable_network
+
+pytestmark = pytest.mark.anyio
+
+LEDGER = (Path(__file__).parent / "ledger.js").read_bytes()
+
+
+async def talk(socket: SessionSocket, count: int, trouble: Callable[[int], None]) -> list[str | bytes]:
+    """Sends `count` messages from one task and receives their two frames each in another; `trouble` is called with the
+    number of frames got so far."""
+    frames: list[str | bytes] = []
+
+    async def send() -> None:
+        for n in range(1, count + 1):
+            await socket.send(f"message {n}")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(send)
+        while len(frames) < 2 * count:
+            frames.append(await socket.receive())
+            trouble(len(frames))
+    return frames
+
+
+async def check(host: TestHost, actor: str, frames: list[str | bytes], count: int) -> None:
+    """Nothing lost, doubled or reordered, in either direction."""
+    sent = [f"message {n}" for n in range(1, count + 1)]
+    assert await host.call(actor, "messages") == sent
+    assert frames == [f"{text} {which}" for text in sent for which in "ab"]
+
+
+async def check_life(host: TestHost, actor: str) -> None:
+    """One open and, once the actor has been told, one close: all the breaks in between were none to it."""
+    with anyio.fail_after(10):
+        while not (state := await host.call(actor, "all"))["closed"]:
+            await anyio.lowlevel.checkpoint()
+    assert (state["opened"], state["closed"]) == (1, [[1000, "", True]])
+
+
+async def test_a_client_that_loses_its_tcp_connection_again_and_again_loses_nothing(
+    new_data_dir: Callable[[], Path],
+) -> None:
+    with anyio.fail_after(60):
+        async with start_host(new_data_dir()) as host, unreliable_network(lambda: host.port) as network:
+            await host.deploy("ledger", LEDGER)
+            actor = await host.actor("ledger")
+            async with Client(f"http://127.0.0.1:{network.port}") as client, client.session(actor) as socket:
+
+                def trouble(got: int) -> None:
+                    if got % 101 == 0:
+                        network.cut()
+
+                frames = await talk(socket, 600, trouble)
+                await socket.flush()
+                assert network.cuts >= 10
+            await check(host, actor, frames, 600)
+            await check_life(host, actor)
+
+
+async def test_a_client_finds_everything_after_its_host_was_killed(new_data_dir: Callable[[], Path]) -> None:
+    """kill -9 while messages and frames are under way, three times."""
+    with anyio.fail_after(60):
+        folder = new_data_dir()
+        async with host_process(folder) as (host, tasks), unreliable_network(lambda: host.port) as network:
+            await host.deploy("ledger", LEDGER)
+            actor = await host.actor("ledger")
+            kill, killed = [anyio.Event() for _ in range(3)], 0
+
+            async def trouble_maker() -> None:
+                nonlocal killed
+                for event in kill:
+                    await event.wait()
+                    await host.kill()
+                    await host.start(tasks)
+                    killed += 1
+
+            async with (
+                Client(f"http://127.0.0.1:{network.port}") as client,
+                client.session(actor) as socket,
+                anyio.create_task_group() as troubles,
+            ):
+                troubles.start_soon(trouble_maker)
+
+                def trouble(got: int) -> None:
+                    if got in (150, 420, 700):
+                        kill[(got > 150) + (got > 420)].set()
+
+                frames = await talk(socket, 500, trouble)
+                await socket.flush()
+                secret = socket._secret
+            assert killed == 3
+            await check(host, actor, frames, 500)
+            await check_life(host, actor)
+            # the secret is nowhere: not in a row, not in a log line, not in what operators see
+            assert secret not in host.stderr
+            assert secret not in (await host.http.get(f"/actors/{actor}/snapshot")).text
+            await host.kill()
+            for path in folder.rglob("*"):
+                assert not path.is_file() or secret.encode() not in path.read_bytes(), path
+            with sqlite3.connect(folder / "dormice.db") as database:
+                assert database.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
+            database.close()
+
+
+async def test_forged_foreign_expired_and_truncated_sessions_end_as_they_should(
+    new_data_dir: Callable[[], Path],
+) -> None:
+    limits = Limits(session_window=300, outbox_frames=4)
+    secret = "s3cret-of-exactly-this-client"
+
+    with anyio.fail_after(30):
+        async with start_host(new_data_dir(), limits=limits) as host:
+            await host.deploy("ledger", LEDGER)
+            actor, other = await host.actor("ledger"), await host.actor("ledger", "other")
+
+            def dial(seen: int, following: int, *, to: str = actor, with_secret: str = secret) -> websockets.connect:
+                return host.socket(to, f"?dm-session={with_secret}&dm-last-seen={seen}&dm-next={following}")
+
+            async def ended(socket: websockets.connect) -> tuple[int, str]:
+                async with socket as connection:
+                    await connection.wait_closed()
+                    assert connection.close_code is not None
+                    return connection.close_code, connection.close_reason or ""
+
+            async def told() -> list[list[object]]:
+                closed: list[list[object]] = (await host.call(actor, "all"))["closed"]
+                return closed
+
+            async with dial(0, 1) as socket:
+                for text in ("one", "two", "three"):
+                    await socket.send(text)
+                assert [await socket.recv() for _ in range(6)][-1] == "three b"
+                not_found = (4004, "session.not_found")
+                assert await ended(dial(6, 4, to=other)) == not_found
+                assert await ended(dial(6, 4, with_secret="x" * 32)) == not_found
+                assert (await host.call(other, "all"))["opened"] == 0
+                socket.transport.abort()
+            # of six frames four are kept: the client that saw two may come back, the one that saw one may not
+            async with dial(2, 4) as socket:
+                assert [await socket.recv() for _ in range(4)] == ["two a", "two b", "three a", "three b"]
+                socket.transport.abort()
+            assert await ended(dial(1, 4)) == (4010, "session.outbox_truncated")
+            assert await ended(dial(6, 4)) == not_found
+            assert await told() == [[4010, "session.outbox_truncated", False]]
+
+            async with dial(0, 1) as socket:
+                await socket.send("four")
+                assert await socket.recv() == "four a"
+                socket.transport.abort()
+            await host.http.post(f"/actors/{actor}/sleep")
+            while len(closed := await told()) < 2:
+                await anyio.lowlevel.checkpoint()
+            assert closed[1] == [1006, "session.expired", False]
+            assert await ended(dial(2, 2)) == not_found
+            assert (await host.snapshot(actor))["connections"] == []
+            state = await host.http.get(f"/gateway/{actor}/session", headers={"x-dormice-session": secret})
+            assert (state.status_code, state.json()["code"]) == (404, "not_found")
