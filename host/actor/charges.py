@@ -1,4 +1,4 @@
-"""Faults and failed commits: who is charged, what is delivered again, what is given up (delivery.md D5 and D6).
+"""Faults and failed commits: who is charged, what is delivered again, what is given up (D5 and D6).
 
 A fault is charged to the turn's event. Everything is entered into the ledger first, so that a further attempt is on
 record before it starts; who waits is told after the commit, and if the commit fails nothing of it has happened.

@@ -1,6 +1,6 @@
 """Commits of one instance: a unit is on disk when `write` returns None, and else it is known how the life ends.
 
-An instance whose commit failed is never entered again: its memory is ahead of the disk (delivery.md section 2).
+An instance whose commit failed is never entered again: its memory is ahead of the disk.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ __all__ = ["Deadlines", "GuestTimers"]
 
 
 class Deadlines:
-    """Settles from the host's side every event that takes too long (delivery.md §6): it had its time, and what it does
+    """Settles from the host's side every event that takes too long: it had its time, and what it does
     afterwards counts for nothing."""
 
     def __init__(self, runner: HopRunner, clock: Clock, signal: Callable[[], None]) -> None:

@@ -1,6 +1,6 @@
 """An entry of the mailbox: one event that waits or is in work, with what its delivery needs.
 
-The entry outlives the isolate: when one goes, its entries go back to where they were (delivery.md D5, D6).
+The entry outlives the isolate: when one goes, its entries go back to where they were (D5, D6).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The output gate as one function: what a hop produced leaves after its commit, or never (delivery.md D1)."""
+"""The output gate as one function: what a hop produced leaves after its commit, or never (D1)."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 While it runs, everything here belongs to the thread: the isolate, the hydrated state, the schedule of the mailbox, the
 ledger. It touches no storage (but the reader port), no socket and no event loop; it goes in as plain data and comes out
 as a `HopResult`. Each turn takes at most one new event, or the completion of one deferred call, so that a fault can be
-charged to one event (delivery.md D5).
+charged to one event (D5).
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ class HopRunner:
                 self._mailbox.settled(entry.line, entry.serial)
 
     def _settle_alarm(self, entry: Entry, fired: AlarmRow, settlement: Settlement) -> None:
-        """delivery.md §7: gone when its handler settled with a result, put off when it failed; either only if nobody
+        """Gone when its handler settled with a result, put off when it failed; either only if nobody
         has set the same id meanwhile."""
         row = self._ledger.alarms.get(fired.alarm_id)
         if row is None or row.fire_seq != fired.fire_seq:

@@ -1,7 +1,7 @@
 """Taking in: from what was posted to the schedule, between hops, on the event loop.
 
 Here a message that came again is answered with the current acknowledgement, a gap is asked for once, and what belongs
-to no connection is dropped and counted (delivery.md §4).
+to no connection is dropped and counted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which message of a connection the mailbox takes in (delivery.md §4). Pure.
+"""Which message of a connection the mailbox takes in. Pure.
 
 `last` of a line is the highest index that the mailbox has taken in. The next one is taken in; one at or below it came
 again and is answered with the current acknowledgement; one beyond the next is a gap: the gateway is asked once to send

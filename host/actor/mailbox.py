@@ -3,7 +3,7 @@
 Two halves with two owners. `post` only appends to `incoming`, from the event loop, at any time. Everything else is the
 schedule: it belongs to the event loop between hops and to the executor thread while a hop runs.
 
-Order (delivery.md D4): events start in order of arrival; the events of one connection start one after another, each
+Order (D4): events start in order of arrival; the events of one connection start one after another, each
 when the former has settled, and one that is held back holds up only its own line.
 """
 

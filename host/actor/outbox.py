@@ -1,4 +1,4 @@
-"""The outbox of the actor's sessions in the running hop (delivery.md section 5): frames get their numbers here, and go
+"""The outbox of the actor's sessions in the running hop: frames get their numbers here, and go
 to disk in the commit of the turn that sent them. Pure.
 
 A ring for each session: what falls out at its old end, by frames or by bytes, goes in the same commit.

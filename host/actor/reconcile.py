@@ -1,4 +1,4 @@
-"""The three-way reconciliation of connections at a start (delivery.md §4).
+"""The three-way reconciliation of connections at a start.
 
 | the gateway holds it | host stored it | what happens |
 |---|---|---|

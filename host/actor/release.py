@@ -1,4 +1,4 @@
-"""The output gate: what a hop produced leaves here, after its commit and never before (delivery.md D1).
+"""The output gate: what a hop produced leaves here, after its commit and never before (D1).
 
 Frames and closes go in the order in which they were made; then the answers, then one cumulative acknowledgement for
 each connection (D3); timers start now.

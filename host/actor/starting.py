@@ -1,6 +1,6 @@
 """The start of an instance: its code, its isolate, its start event, and the row that says that it settled.
 
-A start that throws, faults or takes too long is rolled back whole (delivery.md section 6). Whatever woke the actor, the
+A start that throws, faults or takes too long is rolled back whole. Whatever woke the actor, the
 way is this one.
 """
 

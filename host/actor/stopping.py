@@ -1,4 +1,4 @@
-"""Stopping: from the wish to sleep to the moment at which the isolate may go (delivery.md section 6).
+"""Stopping: from the wish to sleep to the moment at which the isolate may go.
 
 Idle is who has nothing to do, nothing waiting, no keep-awake, and no connection that cannot hibernate; timers do not
 count. A stop begins with the stop event and ends when everything has settled, promises of keepAwake and waitUntil

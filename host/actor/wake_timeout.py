@@ -2,7 +2,7 @@
 
 From the first cause until the actor runs, over however many attempts, `limits.wake_timeout` may pass. Then every
 socket that waits (a message or its open is in the mailbox) is closed 1013 `ws.wake_timeout`, what it sent is counted
-as refused, and the actor learns of the close when it does start (delivery.md section 4). Sockets that wait for nothing
+as refused, and the actor learns of the close when it does start. Sockets that wait for nothing
 stay open, and so do those whose client has gone already: their messages come before their close.
 """
 

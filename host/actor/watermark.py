@@ -1,4 +1,4 @@
-"""The watermark of one connection (delivery.md D2): which message indexes have settled. Pure.
+"""The watermark of one connection (D2): which message indexes have settled. Pure.
 
 `msg_index` is the highest n with every index up to n settled: contiguous, never going back. What settled above it is
 kept in `ahead` until the gap below it closes.

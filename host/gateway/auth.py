@@ -1,4 +1,4 @@
-"""Who may use which plane (data.md section 2). One policy object, asked once per request and once per upgrade.
+"""Who may use which plane. One policy object, asked once per request and once per upgrade.
 
 * Control plane: the admin token, unless `dev`.
 * Data plane: the same token, unless `public_actors` or `dev`.

@@ -1,6 +1,6 @@
 """One client socket that the gateway holds: its numbering, its buffer of unacknowledged messages, its outgoing frames.
 
-No I/O here. What it guarantees (delivery.md D3, section 4):
+No I/O here. What it guarantees (D3):
 
 * Messages are numbered from 1 without a gap, and each stays buffered until an acknowledgement covers its index;
   acknowledgements are cumulative; the counts are exact.

@@ -1,8 +1,8 @@
 """Errors as clients see them: one JSON shape for HTTP answers and refused upgrades, one form for close reasons.
 
 Guarantees: whatever is not a `DormiceError`, and every error of the group `internal`, is masked, and the ray id in the
-answer is the one in the log line; `detail` is logged and never sent; each refusal is logged and counted (delivery.md
-D10). Lines name the route, never the path or the query string, for both may hold tokens.
+answer is the one in the log line; `detail` is logged and never sent; each refusal is logged and counted (D10).
+Lines name the route, never the path or the query string, for both may hold tokens.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The manager API (protocol.md section 1): actors by name, key and id, as the RivetKit clients ask for them.
+"""The manager API: actors by name, key and id, as the RivetKit clients ask for them.
 
 Creating and looking up belong to the data plane; listing, putting to sleep and destroying to the control plane.
 """

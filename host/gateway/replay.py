@@ -1,4 +1,4 @@
-"""First what the client missed, from the outbox on disk, then what is sent live (delivery.md section 5).
+"""First what the client missed, from the outbox on disk, then what is sent live.
 
 Live frames are in the outbox before they reach the gateway. So while the outbox is read they are only counted
 (`Connection.sent`), and read in turn, until nothing is missing; from then on they go straight out. `pushed` keeps each

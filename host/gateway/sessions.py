@@ -1,4 +1,4 @@
-"""What a session's client asks for when it connects (delivery.md section 5), and the keyed hash of its secret. Pure.
+"""What a session's client asks for when it connects, and the keyed hash of its secret. Pure.
 
 The secret is hashed as soon as it is read: nothing behind this module ever sees it, so it can reach no log, row or
 snapshot. The key is the data directory's, so that a stolen database does not let anybody check a guess.

@@ -1,12 +1,12 @@
 """The sockets that the gateway holds, and the port by which actors reach them. They outlive the instances.
 
-Guarantees (delivery.md D3, section 4): messages of a connection are numbered in the order of their frames and posted in
+Guarantees (D3): messages of a connection are numbered in the order of their frames and posted in
 that order; a message is freed only when an acknowledgement covers it, and posted again by `rebind` and `resend`; when
 too much is unacknowledged the socket is not read; frames leave in order; every connection ends with exactly one of a
 close that the actor side asked for and a `SocketClosed` posted to it, except while the host stops, when the rows on
 disk say what was open.
 
-A session (delivery.md section 5) stays held when its transport is gone: messages that are in the buffer stay there, and
+A session stays held when its transport is gone: messages that are in the buffer stay there, and
 frames wait in the outbox on disk. It ends as any connection does, or when its client has not come back in time.
 
 Everything here belongs to the event loop and nothing in the port awaits, so a replay cannot interleave with reading.

@@ -1,4 +1,4 @@
-"""Gateway addresses (protocol.md section 2): which actor a path names, and what is left of it for the actor. Pure.
+"""Gateway addresses: which actor a path names, and what is left of it for the actor. Pure.
 
     /gateway/{actorId}[@{token}]/{rest}
     /gateway/{name}[@{token}]/{rest}?rvt-method=get|getOrCreate&rvt-key=a,b&…

@@ -140,7 +140,7 @@ class ActorChange(Struct, frozen=True):
 
 
 class CommitUnit(Struct, frozen=True):
-    """The writes of one hop. The fence (delivery.md D8): generation must match; `claims` (the first unit of a start)
+    """The writes of one hop. The fence (D8): generation must match; `claims` (the first unit of a start)
     needs a stored epoch below `epoch` and writes it; every other unit needs the same epoch; all need `hop_seq` to be
     the stored one plus one. `wake_at` is written when `alarms` or `alarms_gone` is not empty, or `claims` is set.
 

@@ -1,6 +1,6 @@
 """Fail points: places on the way of an event at which a test makes something happen, a kill above all.
 
-Crash points are enumerated, not sampled (delivery.md section 8): each place where a crash could tell apart what is on
+Crash points are enumerated, not sampled: each place where a crash could tell apart what is on
 disk from what somebody was told is a member of `FailPoint`. A host started with DORMICE_FAILPOINT has one of them (or
 all) armed; otherwise `OFF` stands in every layer, and passing a point costs one look at `on`.
 

@@ -2,7 +2,7 @@
 
 Their messages are with the gateway alone, for without room there is no mailbox. What is known here is who waits, since
 when and with how many messages; after `limits.wake_timeout` such a socket is closed 1013 `ws.wake_timeout` and its
-messages count as refused (delivery.md section 4). The actor learns of it at its next start, from the connection's row.
+messages count as refused. The actor learns of it at its next start, from the connection's row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What interleaves in one actor and what does not (delivery.md D4), on schedules drawn from seeds."""
+"""What interleaves in one actor and what does not (D4), on schedules drawn from seeds."""
 
 from __future__ import annotations
 

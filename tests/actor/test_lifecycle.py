@@ -8,7 +8,7 @@ import pytest
 
 from host.actor.lifecycle import TABLE, IllegalStep, State, Step, step
 
-# Written out by hand from delivery.md §6: the table in the code has to agree with it, row by row.
+# Written out by hand: the table in the code has to agree with it, row by row.
 LEGAL = {
     (State.ABSENT, Step.CAUSE): State.STARTING,
     (State.ASLEEP, Step.CAUSE): State.STARTING,

@@ -1,5 +1,5 @@
 """Indexes of one connection that settle out of order, while isolate or process are lost at every point:
-what has settled is not delivered again, and nothing is lost (delivery.md D2)."""
+what has settled is not delivered again, and nothing is lost (D2)."""
 
 from __future__ import annotations
 

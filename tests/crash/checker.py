@@ -1,4 +1,4 @@
-"""The checker: is what an outside client saw, and what is on disk in the end, as delivery.md section 1 promises?
+"""The checker: is what an outside client saw, and what is on disk in the end, as docs/reliability.md promises?
 
 A history is what the client sent and was told, and the actor's log as it was read at the end. The guest appends a row
 to its log for each message, action and alarm in the turn that handles it, under a counter that never goes back, so a

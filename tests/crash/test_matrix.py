@@ -1,4 +1,4 @@
-"""The matrix of delivery.md section 8: every fail point crossed with every blow that needs no process to die."""
+"""The matrix: every fail point crossed with every blow that needs no process to die."""
 
 from __future__ import annotations
 

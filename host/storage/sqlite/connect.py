@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import aiosqlite
+from anyio import CancelScope, to_thread
 
 __all__ = ["CACHED_STATEMENTS", "OneTrip", "open_reader", "open_writer"]
 
@@ -83,8 +84,14 @@ class OneTrip(aiosqlite.Connection):
         self._thread.daemon = True
 
     async def start(self) -> None:
-        """Starts the thread and connects."""
-        await self
+        """Starts the thread and connects. If that fails the thread has ended too: it still answers that it was told to
+        stop, and the event loop may be closed a moment later."""
+        try:
+            await self
+        except BaseException:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(self._thread.join)
+            raise
 
     def hand_over(self, function: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Queues `function` now, without waiting. aiosqlite logs what it runs at debug level, so `function` should
