@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from benchmarks.actors import ECHO
 __all__ = ["BenchHost", "bench_host", "run_load"]
 
 START_SECONDS = 60
+IMAGE_SECONDS = 60
 
 
 class BenchHost:
@@ -27,9 +29,22 @@ class BenchHost:
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
 
     def deploy(self, name: str = "echo", source: bytes = ECHO) -> None:
+        """Returns when actors start from the module's image."""
         answer = self.http.post("/modules", content=source, headers={"content-type": "text/javascript"})
         answer.raise_for_status()
+        built = self._images()
         self.http.put(f"/definitions/{name}", json={"module": answer.json()["digest"]}).raise_for_status()
+        until = time.monotonic() + IMAGE_SECONDS
+        while self._images() == built:
+            if time.monotonic() > until:
+                raise RuntimeError(f"no deployment image after {IMAGE_SECONDS} s")
+            time.sleep(0.05)
+
+    def _images(self) -> int:
+        """Deployment images that were built."""
+        prefix = 'dormice_deployment_images_total{reason="built"} '
+        lines = self.http.get("/metrics").text.splitlines()
+        return sum(int(line.removeprefix(prefix)) for line in lines if line.startswith(prefix))
 
     def actor(self, key: str, name: str = "echo") -> str:
         answer = self.http.put("/actors", json={"name": name, "key": key})

@@ -2,7 +2,8 @@
 
 * docs/limits.md, from `host.model.limits.LIMITS`;
 * the table of errors in docs/operations.md, from `host.model.errors.HTTP_STATUS`;
-* the table of host calls in docs/guests.md, from `host.bridge.host_calls.HOST_CALLS`.
+* the table of host calls in docs/guests.md, from `host.bridge.host_calls.HOST_CALLS`;
+* the diagram and the table in docs/lifecycle.md, from `host.actor.lifecycle.TABLE`.
 
 A test renders them again and fails when a file and the code have drifted apart.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from host.actor.lifecycle import TABLE, State, Step
 from host.bridge.host_calls import HOST_CALLS
 from host.model.errors import HTTP_STATUS
 from host.model.limits import LIMITS, Limit
@@ -27,8 +29,10 @@ Every limit of the host, from `host/model/limits.py`; `GET /limits` gives the sa
 is generated: `python docs/generate.py`.
 
 Sizes are of raw bytes, before base64. A definition may set those that are marked *adjustable*, to anything from 1 to
-the maximum: `PUT /definitions/{name}` with `{"module": "sha256:…", "limits": {"memory": 134217728}}`. An error that a
-limit causes names the limit, what was used, what is allowed, and what to do.
+the maximum: `PUT /definitions/{name}` with `{"module": "sha256:…", "limits": {"memory": 134217728}}`. Those marked *by
+tenant* are quotas of all actors of a namespace together; an operator sets them with `PUT /tenants/{namespace}/quotas`.
+An error that a limit causes names the limit, what was used, what is allowed, and what to do;
+`dormice_limits_total{reason="<limit>"}` counts them.
 
 """
 
@@ -50,11 +54,14 @@ MEANINGS = {
     "module/fetch_refused": "the URL may not be fetched: its scheme, its address, or too many redirects",
     "module/fetch_failed": "the server at the URL did not answer with the bytes",
     "module/fetch_timeout": "the server at the URL was too slow",
-    "module/compile_budget": "compiling the module took more than it may",
+    "module/compile_budget": "compiling the module took more CPU time or memory than it may",
+    "module/compile_failed": "the compiler crashed on the module; the log has what it said",
     "definition/not_found": "the namespace has no definition of this name",
     "definition/invalid_name": "a definition cannot have this name",
     "definition/invalid_options": "an option or limit of a definition is unknown or out of range",
-    "definition/in_use": "the definition still has actors",
+    "definition/in_use": "the program that runs the host registered this name itself; deploy under another",
+    "definition/deploy_failed": "the newest version has failed, so that no more actors can be given it",
+    "definition/no_older_version": "there is no older version that is live and differs from the newest",
     "actor/not_found": "there is no such actor, or it was destroyed",
     "actor/action_not_found": "the actor has no such action, or takes no requests",
     "actor/duplicate_key": "an actor of this name and key exists",
@@ -68,6 +75,7 @@ MEANINGS = {
     "actor/starting": "the actor is starting",
     "actor/stopping": "the actor is stopping",
     "actor/restarting": "the actor is restarting",
+    "actor/load_failed": "the loader that names an actor's module failed, or named none; in logs and counters only",
     "actor/start_failed": "the last start failed; `Retry-After` says when the next is made",
     "actor/destroyed": "the actor was destroyed meanwhile",
     "actor/restarted": "the actor restarted and this connection cannot hibernate",
@@ -76,6 +84,7 @@ MEANINGS = {
     "message/outgoing_too_long": "what the guest sends is larger than `message` or `action`",
     "storage/unavailable": "storage cannot be written or read for now; try again",
     "node/full": "as many actors are awake as `actors` allows; try again",
+    "node/compiler_down": "the process that compiles was taken away, or the machine is too busy for it; try again",
     "node/draining": "the host is shutting down; try again at its successor",
     "limit/exceeded": "a limit, named in `metadata`",
     "auth/forbidden": "this token, host or origin does not allow it",
@@ -111,8 +120,26 @@ CALLS = {
     "now": "the frozen time of the turn",
     "random": "bytes of the actor's random stream",
     "sleep": "asks for sleep once everything has settled",
+    "destroy": "asks for the end of the actor, for good",
     "keep_awake": "how many promises hold the actor awake, and its stop up",
     "timer": "deferred: answered by a `completion` event",
+}
+
+# When each step of the lifecycle is taken.
+STEPS = {
+    Step.CAUSE: "there is something to deliver: a request, a message, a close, a due alarm; if failed, at `retry_at`",
+    Step.STARTED: "the start has settled with a result",
+    Step.START_FAILED: "loading, `createState`, `onCreate`, `onUpgrade` or `onWake` threw, faulted or took too long",
+    Step.FAULT: "the isolate is gone: a trap, a deadline, a budget",
+    Step.STOP: "idle, `c.sleep()`, an eviction, an upgrade or a reload; `onSleep` runs",
+    Step.STOPPED: "everything in work has settled, or the grace is over",
+    Step.LOST: "storage does not answer, or the actor is started elsewhere; nothing was learnt about the actor",
+    Step.DESTROY: "the actor is destroyed",
+    Step.UPGRADE: "stopped for another version or a reload: it starts again at once, its sockets stay open",
+    Step.FALL_BACK: "it could not start on a new version: it starts on the one before, at once",
+    Step.GIVE_UP: "faults of three different events within a minute",
+    Step.RELOAD: "an operator wants it tried now",
+    Step.RECALL: "its row says that its last start failed, and `retry_at` has not come",
 }
 
 
@@ -122,6 +149,7 @@ def render() -> dict[Path, str]:
         DOCS / "limits.md": LIMITS_HEAD + _limits(),
         DOCS / "operations.md": _with_table(DOCS / "operations.md", "errors", _errors()),
         DOCS / "guests.md": _with_table(DOCS / "guests.md", "host calls", _calls()),
+        DOCS / "lifecycle.md": _with_table(DOCS / "lifecycle.md", "lifecycle", _lifecycle()),
     }
 
 
@@ -133,7 +161,7 @@ def main() -> None:
 def _limits() -> str:
     lines = ["| limit | default | maximum | adjustable | what it bounds |", "|---|---:|---:|---|---|"]
     for limit in LIMITS:
-        adjustable = "yes" if limit.adjustable else ""
+        adjustable = "yes" if limit.adjustable else "by tenant" if limit.tenant else ""
         lines.append(
             f"| `{limit.name}` | {_amount(limit, limit.default)} | {_amount(limit, limit.maximum)} | {adjustable} "
             f"| {limit.meaning} |"
@@ -163,6 +191,18 @@ def _calls() -> str:
         f"| `{row.name}` | {f'`{row.capability}`' if row.capability else 'always there'} | {CALLS[row.name]} |"
         for row in HOST_CALLS
     ]
+    return "\n".join(lines) + "\n"
+
+
+def _lifecycle() -> str:
+    """A drawing without the destroys, which lead out of every state, and every row in words."""
+    drawn = [f"    {before} --> {after}: {step}" for (before, step), after in TABLE.items() if step is not Step.DESTROY]
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {State.ABSENT}", *drawn, "```", ""]
+    lines += ["| from | step | to | when |", "|---|---|---|---|"]
+    for (before, step), after in TABLE.items():
+        if step is not Step.DESTROY:
+            lines.append(f"| {before} | {step} | {after} | {STEPS[step]} |")
+    lines.append(f"| every state | {Step.DESTROY} | {State.DESTROYED} | {STEPS[Step.DESTROY]} |")
     return "\n".join(lines) + "\n"
 
 

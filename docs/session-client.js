@@ -2,11 +2,14 @@
 // still handled once and in order, and `onframe` gets every frame once and in order. How it works: sessions.md.
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
+const newSecret = () =>
+  [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
 export class SessionSocket {
   onframe = (data) => {};
   onend = (code, reason) => {}; // 4004 and 4010: the host has lost the session; others: somebody closed it
   #url; #socket; #ready = false; #known = false; #ended = false; #delay = 50;
-  #secret = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  #secret = newSecret();
   #kept = []; #first = 1; // messages that may not be on disk yet, and the index of the first of them
   #seen = 0; // frames received
 
@@ -34,13 +37,16 @@ export class SessionSocket {
     }
     if (this.#ended) return;
     const query = new URLSearchParams({ "dm-session": this.#secret, "dm-last-seen": this.#seen, "dm-next": this.#first });
+    if (this.#known) query.set("dm-resume", 1); // never a new session in the place of one that has ended meanwhile
     const socket = (this.#socket = new WebSocket(`${this.#url.socket.replace(/^http/, "ws")}?${query}`));
     socket.binaryType = "arraybuffer";
     socket.onmessage = (event) => { this.#seen += 1; this.onframe(event.data); };
     socket.onclose = async (event) => {
       this.#ready = false;
       this.#socket = null;
-      if (this.#ended || ![1006, 1012, 1013].includes(event.code)) return this.#end(event.code, event.reason);
+      const unsaid = !this.#known && this.#seen === 0; // then another session is as good as the one that is not there
+      if (event.code === 4004 && unsaid && !this.#ended) this.#secret = newSecret();
+      else if (this.#ended || ![1006, 1012, 1013].includes(event.code)) return this.#end(event.code, event.reason);
       await pause(this.#backOff());
       this.#connect();
     };

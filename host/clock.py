@@ -12,7 +12,12 @@ import anyio
 
 from host.model.clock import TimerHandle
 
-__all__ = ["SystemClock"]
+__all__ = ["SystemClock", "thread_time"]
+
+
+def thread_time() -> float:
+    """CPU time of the calling thread, in seconds."""
+    return time.thread_time()
 
 
 class SystemClock:

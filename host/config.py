@@ -12,6 +12,8 @@ from typing import Literal
 from host.model.errors import CallerError
 from host.model.failpoints import parse_failpoint
 from host.model.limits import Limits
+from host.modules.url_rules import HostPattern
+from host.placement.reserve import parse_reserve
 
 __all__ = ["Settings", "is_loopback"]
 
@@ -21,8 +23,10 @@ DEFAULT_PORT = 6420
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`admin_token` comes from the environment only, so that it is in no process list. `profile` is the engine's: dense
-    packs more isolates into one process at some cost in speed. `sweep_seconds` bounds a graceful shutdown. `failpoint`
-    is for tests of crashes: where the node kills itself, in the form of `parse_failpoint`."""
+    packs more isolates into one process at some cost in speed. `images`: a js module's top level is kept as an image
+    that its actors start from; without, each start runs it. `memory_reserve` is what idle actors are put to sleep
+    for: a share of the memory, or bytes; 0 is nothing. `drain_seconds` bounds a graceful shutdown. `failpoint` is for
+    tests of crashes: where the node kills itself, in the form of `parse_failpoint`."""
 
     data_dir: Path
     host: str = "127.0.0.1"
@@ -30,13 +34,16 @@ class Settings:
     dev: bool = False
     public_actors: bool = False
     allow_private_urls: bool = False
+    url_hosts: tuple[HostPattern, ...] = ()
     admin_token: str | None = field(default=None, repr=False)
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     profile: Literal["default", "dense"] = "default"
     threads: int | None = None
+    images: bool = True
     drain_seconds: float = 20.0
     failpoint: str | None = None
+    memory_reserve: str = "10%"
     limits: Limits = field(default_factory=Limits)
 
     def check(self) -> None:
@@ -45,6 +52,7 @@ class Settings:
             raise CallerError("request", "invalid", f"port {self.port} is not a port; 0 to 65535")
         if self.dev and not is_loopback(self.host):
             raise CallerError("request", "invalid", "--dev runs without a token, so it needs a loopback --host")
+        parse_reserve(self.memory_reserve)
         if self.failpoint is not None:
             parse_failpoint(self.failpoint)
         if not self.dev and not self.admin_token:

@@ -10,29 +10,34 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import anyio
 from anyio.abc import TaskGroup
 
+from host.actor.registry import Registered, Registry
 from host.actor.services import Services
-from host.clock import SystemClock
+from host.clock import SystemClock, thread_time
 from host.config import Settings
 from host.gateway.app import GatewayApp, create_app
 from host.gateway.auth import AuthPolicy
 from host.gateway.server import HostServer, bind
 from host.gateway.sockets import SocketGateway
 from host.isolate.engine import Engine
-from host.isolate.executor import Executor
+from host.isolate.executor import CpuMeter, Executor
 from host.model.clock import Clock
 from host.model.errors import GuestFault, UnavailableError
 from host.model.failpoints import OFF, FailPoint, FailPoints, parse_failpoint
 from host.model.ids import new_id
 from host.modules.compile import Progress, no_progress
 from host.modules.service import Modules
+from host.placement.memory_probe import read_memory
+from host.placement.memory_watch import MemoryWatch
+from host.placement.reserve import parse_reserve
 from host.placement.service import Placement
+from host.placement.tenants import Tenants
 from host.storage.datadir import DataDir
 from host.storage.sqlite import open_sqlite
 from host.telemetry.logging import configure_logging, get_logger
@@ -84,13 +89,21 @@ class _WakeRelay:
         if self.placement is not None:
             self.placement.wake_at_changed(actor_id, wake_at)
 
+    def destroy_asked(self, actor_id: str) -> None:
+        if self.placement is not None:
+            self.placement.destroy_asked(actor_id)
+
 
 @asynccontextmanager
 async def open_node(
-    settings: Settings, *, clock: Clock | None = None, progress: Progress = no_progress
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    progress: Progress = no_progress,
+    registered: Mapping[str, Registered] | None = None,
 ) -> AsyncGenerator[Node]:
-    """Every layer of a node but the HTTP server. Raises what keeps it from starting: a data directory in use, a schema
-    that is newer, settings that do not go together."""
+    """Every layer of a node but the HTTP server. `registered` are the program's own definitions, by name. Raises what
+    keeps it from starting: a data directory in use, a schema that is newer, settings that do not go together."""
     settings.check()
     clock = clock or SystemClock()
     metrics = MetricsRegistry()
@@ -100,9 +113,11 @@ async def open_node(
         storage = open_sqlite(datadir)
         await storage.open()
         stack.push_async_callback(_shielded, storage.close)
+        tenants = Tenants(storage, clock, settings.limits, metrics)
         engine = Engine(profile=settings.profile, monotonic=clock.monotonic)
         stack.callback(engine.close)
-        executor = await stack.enter_async_context(Executor(settings.threads))
+        meter = CpuMeter(thread_time, tenants.charge)
+        executor = await stack.enter_async_context(Executor(settings.threads, meter=meter))
         modules = Modules(
             storage,
             engine,
@@ -113,8 +128,13 @@ async def open_node(
             clock,
             settings.allow_private_urls,
             metrics,
+            url_hosts=settings.url_hosts,
+            images=settings.images,
             progress=progress,
+            tenants=tenants,
+            registered=registered or (),
         )
+        stack.push_async_callback(modules.close)
         await modules.warm()
         sockets = SocketGateway(
             gateway_id=gateway_id, limits=settings.limits, metrics=metrics, clock=clock, session_key=datadir.key
@@ -123,9 +143,10 @@ async def open_node(
         services = Services(
             storage=storage,
             executor=executor,
-            modules=modules,
+            definitions=Registry(storage, modules, registered, clock=clock, metrics=metrics),
             gateway=sockets,
             wake=relay,
+            tenants=tenants,
             clock=clock,
             metrics=metrics,
             random=os.urandom,
@@ -150,10 +171,15 @@ async def open_node(
             clock=clock,
             health=lambda: "draining" if node.draining else "up",
         )
+        await placement.destroys.finish_all()
         # before any actor is awake: the sessions that the last start of the host left are held again
-        sockets.adopt(await storage.adopt_sessions(gateway_id, clock.now_ms() + settings.limits.session_window))
+        expires_at = clock.now_ms() + settings.limits.session_window
+        sockets.sessions.adopt(await storage.adopt_sessions(gateway_id, expires_at))
         node = Node(settings, app, placement, modules, sockets, metrics)
         _gauges(node)
+        tasks.start_soon(modules.images.run, name="deployment images")
+        watch = MemoryWatch(placement.directory, clock, metrics, read_memory, parse_reserve(settings.memory_reserve))
+        tasks.start_soon(watch.run, name="memory watch")
         tasks.start_soon(placement.alarms.run, name="alarm clock")
         tasks.start_soon(placement.sweep_strays, name="stray connections")
         yield node

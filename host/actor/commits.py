@@ -52,6 +52,9 @@ class Commits:
         if failpoints.on:
             failpoints.hit(FailPoint.AFTER_COMMIT)
         self._metrics.observe("commit", self._clock.monotonic() - began)
+        if unit.dead_letters_dropped:
+            self._metrics.count("dead_letters_dropped", "dead_letters", unit.dead_letters_dropped)
+            self._log.warning("dead letters dropped", reason="dead_letters", dropped=unit.dead_letters_dropped)
         if unit.claims or unit.alarms or unit.alarms_gone:
             self._services.wake.wake_at_changed(unit.actor_id, unit.wake_at)
         return None

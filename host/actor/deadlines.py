@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from host.actor.entries import Entry
 from host.actor.failures import STUCK, TIMED_OUT, failed
 from host.actor.hop import HopRunner
@@ -22,8 +24,10 @@ class Deadlines:
         self._clock = clock
         self._signal = signal
         self._timer: TimerHandle | None = None
+        self._allowed = 0
 
     def begin(self, entry: Entry, seconds: float) -> None:
+        self._allowed = int(seconds * 1_000)
         entry.deadline = self._clock.monotonic() + seconds
 
     def expired(self) -> list[Settlement]:
@@ -36,7 +40,8 @@ class Deadlines:
         for entry in over:
             entry.deadline = None
             self._runner.ignored.add(entry.event_id)
-        return [failed(entry, TIMED_OUT if entry.calls else STUCK) for entry in over]
+        metadata = b'{"limit":"handler_timeout","used":%d,"allowed":%d}' % (self._allowed, self._allowed)
+        return [failed(entry, replace(TIMED_OUT if entry.calls else STUCK, metadata=metadata)) for entry in over]
 
     def stuck(self) -> list[Settlement]:
         """Settlements of the events that wait for nothing they started, once nothing else will be delivered."""
@@ -63,23 +68,30 @@ class Deadlines:
 
 
 class GuestTimers:
-    """Started after the commit of the turn that asked for them; a completion each, when they are due."""
+    """Started after the commit of the turn that asked for them; a completion each, when they are due. `count` is told
+    how many more of them there are."""
 
-    def __init__(self, runner: HopRunner, clock: Clock, signal: Callable[[], None]) -> None:
+    def __init__(
+        self, runner: HopRunner, clock: Clock, signal: Callable[[], None], count: Callable[[int], None]
+    ) -> None:
+        self._count = count
         self._runner = runner
         self._clock = clock
         self._signal = signal
         self._timers: dict[int, TimerHandle] = {}
 
     def start(self, call: int, after_ms: int) -> None:
+        self._count(1)
         self._timers[call] = self._clock.timer(self._clock.monotonic() + after_ms / 1_000, lambda: self._due(call))
 
     def _due(self, call: int) -> None:
         del self._timers[call]
+        self._count(-1)
         self._runner.completions.append(Completion(call, self._runner.call_owners[call]))
         self._signal()
 
     def cancel(self) -> None:
         for handle in self._timers.values():
             handle.cancel()
+        self._count(-len(self._timers))
         self._timers.clear()

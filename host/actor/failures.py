@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 from msgspec import UNSET
 
@@ -9,6 +11,7 @@ from host.actor.entries import Entry, Kind
 from host.actor.turns import Settlement
 from host.bridge.envelopes import CallError
 from host.model.errors import MASKED_MESSAGE, ErrorInfo
+from host.model.limits import Limits
 from host.model.records import LETTER_PAYLOAD, AlarmRow, DeadLetter
 from host.model.tunnel import ActionReply, HttpReply, SocketMessage
 
@@ -16,21 +19,43 @@ __all__ = ["error_of", "failed", "letter", "too_long"]
 
 ABORTED = ErrorInfo("actor", "aborted", "the actor restarted while this was in work; it may have taken effect in part")
 TIMED_OUT = ErrorInfo("actor", "action_timed_out", "the handler did not settle within its time")
+# What a guest may tell clients of an error, beside its metadata, which has a limit of its own.
+USER_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+ANY_USER_ERROR = "user_error"
+MAX_MESSAGE = 4 * 1024
+CUT = "... (cut)"
+# What is logged of an error that is masked.
+MAX_DETAIL = 16 * 1024
 STUCK = ErrorInfo("guest", "stuck", "the handler waits for something that this actor never started")
 
 
-def error_of(error: CallError) -> tuple[ErrorInfo, str | None]:
-    """What a guest raised, as clients see it, and the detail for the log. The group `user` passes as it is, and so does
-    that there is no such action; everything else is masked: a guest cannot forge the host's own errors."""
+def error_of(error: CallError, limits: Limits) -> tuple[ErrorInfo, str | None]:
+    """What a guest raised, as clients see it, and the detail for the log. The group `user` passes, if its code is one
+    that can stand in a close reason and a counter, with so much of its message as a message may be; and so does that
+    there is no such action. Everything else is masked: a guest cannot forge the host's own errors."""
     metadata = None if error.metadata is UNSET else bytes(error.metadata)
+    message = _cut(error.message, MAX_MESSAGE)
     if error.group == "user":
-        return ErrorInfo("user", error.code, error.message, metadata=metadata), None
+        if metadata is not None and len(metadata) > limits.error_metadata:
+            return too_long("error_metadata", len(metadata), limits.error_metadata), f"{error.code[:64]!r}: {message}"
+        if USER_CODE.fullmatch(error.code):
+            return ErrorInfo("user", error.code, message, metadata=metadata), None
+        shown = f"the code {error.code[:80]!r} is not 1 to 64 of A-Z a-z 0-9 _ . -"
+        return ErrorInfo("user", ANY_USER_ERROR, message, metadata=metadata), shown
     if (error.group, error.code) == ("actor", "action_not_found"):
-        return ErrorInfo("actor", "action_not_found", error.message), None
-    detail = f"{error.group}/{error.code}: {error.message}"
+        return ErrorInfo("actor", "action_not_found", message), None
+    detail = f"{error.group[:64]}/{error.code[:64]}: {message}"
     if metadata is not None:
-        detail += "\n" + metadata.decode("utf-8", "replace")
-    return ErrorInfo("internal", "internal_error", MASKED_MESSAGE), detail
+        detail += "\n" + metadata[:MAX_DETAIL].decode("utf-8", "replace")
+    return ErrorInfo("internal", "internal_error", MASKED_MESSAGE), _cut(detail, MAX_DETAIL)
+
+
+def _cut(text: str, size: int) -> str:
+    """At most `size` bytes of UTF-8, and whole characters."""
+    if len(text) * 4 <= size:
+        return text
+    data = text.encode("utf-8", "replace")
+    return text if len(data) <= size else data[: size - len(CUT)].decode("utf-8", "ignore") + CUT
 
 
 def failed(entry: Entry, error: ErrorInfo, detail: str | None = None) -> Settlement:
@@ -46,7 +71,7 @@ def too_long(limit: str, used: int, allowed: int) -> ErrorInfo:
     return ErrorInfo(
         "message",
         "outgoing_too_long",
-        f"{limit}: {used} bytes to send, {allowed} allowed; send less at a time",
+        f"{limit}: {used} to send, {allowed} allowed; send less at a time",
         metadata=msgspec.json.encode({"limit": limit, "used": used, "allowed": allowed}),
     )
 

@@ -1,6 +1,6 @@
 """A hop: turns of one actor in a row on an executor thread, at most 64 of them or 50 ms. The unit of commit.
 
-While it runs, everything here belongs to the thread: the isolate, the hydrated state, the schedule of the mailbox, the
+While it runs, everything here belongs to the thread: the guest, the hydrated state, the schedule of the mailbox, the
 ledger. It touches no storage (but the reader port), no socket and no event loop; it goes in as plain data and comes out
 as a `HopResult`. Each turn takes at most one new event, or the completion of one deferred call, so that a fault can be
 charged to one event (D5).
@@ -17,10 +17,10 @@ from msgspec.structs import replace
 from host.actor.backoff import alarm_delay_ms
 from host.actor.entries import Entry, Kind
 from host.actor.failures import error_of, failed, letter, too_long
+from host.actor.guest import Guest
 from host.actor.ledger import Ledger
 from host.actor.mailbox import Mailbox
 from host.actor.turns import Completion, HopResult, Settlement, TurnRecord
-from host.bridge.codec import Codec
 from host.bridge.envelopes import (
     ActionEvent,
     AlarmEvent,
@@ -36,9 +36,6 @@ from host.bridge.envelopes import (
     Turn,
 )
 from host.bridge.reply import Reply, bad_reply
-from host.bridge.session import HostCalls
-from host.capabilities.state import ActorState
-from host.isolate.isolate import Isolate
 from host.model.clock import Clock
 from host.model.errors import DormiceError, ErrorInfo, GuestFault
 from host.model.failpoints import FailPoint
@@ -58,10 +55,7 @@ class HopRunner:
     def __init__(
         self,
         *,
-        isolate: Isolate,
-        codec: Codec,
-        calls: HostCalls,
-        state: ActorState,
+        guest: Guest,
         ledger: Ledger,
         mailbox: Mailbox,
         clock: Clock,
@@ -69,11 +63,10 @@ class HopRunner:
         jitter: Callable[[], float],
     ) -> None:
         self._jitter = jitter
-        self._isolate = isolate
-        self._codec = codec
-        self._calls = calls
-        self._failpoints = calls.failpoints
-        self._state = state
+        self._guest = guest
+        self._calls = guest.calls
+        self._failpoints = guest.calls.failpoints
+        self._state = guest.calls.state
         self._ledger = ledger
         self._mailbox = mailbox
         self._clock = clock
@@ -119,7 +112,8 @@ class HopRunner:
                 break
             # The writes of a hop wait in memory for its commit: no more of them than one turn may make.
             size += result.turns[-1].effects.size
-            if size >= self._limits.effects:
+            # After a turn that asked for the end nothing new begins.
+            if size >= self._limits.effects or result.turns[-1].effects.destroy:
                 break
         result.busy_ms = (self._clock.monotonic() - began) * 1_000
 
@@ -154,18 +148,17 @@ class HopRunner:
             result.started.append(entry)
         self._last_now = now
         self.turns += 1
-        self._calls.begin_turn(now)
+        self._calls.begin_turn(now, of_alarm=entry is not None and entry.kind is Kind.ALARM)
         try:
             if self._failpoints.on:
                 self._failpoints.hit(FailPoint.BEFORE_TURN)
-            reply = self._codec.decode_reply(
-                self._isolate.deliver(self._codec.encode_turn(Turn(self.turns, now, [event])))
-            )
+            reply = self._guest.deliver(Turn(self.turns, now, [event]))
             settled = self._settlements(reply)
             effects = self._calls.end_turn()
         except GuestFault as fault:
             result.fault = fault
             result.faulted = entry
+            result.last_words = self._calls.last_words()
             return False
         except DormiceError as error:
             # Not the guest's doing, but its isolate is in an unknown state all the same.
@@ -325,16 +318,21 @@ class HopRunner:
     def _settlement(self, entry: Entry, settled: Settled, reply: Reply) -> Settlement:
         raised = reply.error(settled)
         if raised is not None:
-            return failed(entry, *error_of(raised))
+            return failed(entry, *error_of(raised, self._limits))
         if entry.kind is Kind.ACTION:
-            output = reply.value(settled)
-            if len(output) > self._limits.action:
-                return failed(entry, too_long("action", len(output), self._limits.action))
-            return Settlement(entry, None, ActionReply(output=output))
+            # its size first: looking into it takes time in which nobody else runs
+            if reply.size(settled) > self._limits.action:
+                return failed(entry, too_long("action", reply.size(settled), self._limits.action))
+            return Settlement(entry, None, ActionReply(output=reply.value(settled)))
         if entry.kind is Kind.REQUEST:
             status, headers, body = reply.http(settled)
             if len(body) > self._limits.body:
                 return failed(entry, too_long("body", len(body), self._limits.body))
+            if len(headers) > self._limits.headers:
+                return failed(entry, too_long("headers", len(headers), self._limits.headers))
+            size = sum(len(name) + len(value) for name, value in headers)
+            if size > self._limits.header_bytes:
+                return failed(entry, too_long("header_bytes", size, self._limits.header_bytes))
             return Settlement(entry, None, HttpReply(status, tuple(headers), body))
         if entry.kind is Kind.START:
             return Settlement(entry, start=reply.start(settled))

@@ -1,6 +1,6 @@
-"""A dynamic instance: one actor awake, from its start event to the end of its isolate.
+"""An instance: one actor awake, from its start event to the end of its guest.
 
-It owns an isolate, the hydrated state and the ledger, and runs hop after hop: take in, run on an executor thread,
+It owns a guest, the hydrated state and the ledger, and runs hop after hop: take in, run on an executor thread,
 commit, release. It ends in one of the ways of `Ended`; what is to happen then is the actor's business (`actor.py`).
 Nothing here survives the isolate but the mailbox and the lines, which belong to the actor. How it starts is in
 `starting.py`, when it stops in `stopping.py`.
@@ -17,14 +17,15 @@ from host.actor.charges import Charges, Charging
 from host.actor.closes import Closes
 from host.actor.commits import Commits
 from host.actor.deadlines import Deadlines, GuestTimers
+from host.actor.definitions import ActorDefinition
 from host.actor.due_alarms import DueAlarms
 from host.actor.ended import Ended
 from host.actor.entries import Entry, Kind
 from host.actor.failures import ABORTED, failed
 from host.actor.gates import release_after
+from host.actor.guest import Guest
 from host.actor.hop import HopRunner
 from host.actor.intake import Intake
-from host.actor.isolates import Awake
 from host.actor.ledger import Ledger
 from host.actor.lines import Lines
 from host.actor.mailbox import Mailbox
@@ -32,28 +33,29 @@ from host.actor.options import Options
 from host.actor.reconcile import rebind, reconcile
 from host.actor.release import Release
 from host.actor.services import Services
+from host.actor.sizes import Sizes
 from host.actor.starting import Start, StartFailed
 from host.actor.stopping import Stopping
 from host.actor.turns import HopResult, Settlement
 from host.bridge.envelopes import StartReason, StartReply, StopReason
-from host.model.definitions import Definition
 from host.model.effects import CommitUnit
 from host.model.errors import ErrorInfo, UnavailableError
 from host.model.limits import Limits
 from host.model.records import ActorImage, AlarmRow
+from host.telemetry.limit_hits import note_limit
 from host.telemetry.logging import get_logger
 
-__all__ = ["DynamicInstance", "Ended"]
+__all__ = ["Ended", "Instance"]
 
 POISON = "actor.poison_message"
 
 
-class DynamicInstance:
+class Instance:
     def __init__(
         self,
         services: Services,
         image: ActorImage,
-        definition: Definition,
+        definition: ActorDefinition,
         limits: Limits,
         *,
         epoch: int,
@@ -77,9 +79,11 @@ class DynamicInstance:
         self._log = get_logger("actor").bind(actor_id=image.record.actor_id, tenant=image.record.tenant)
         self.ledger = Ledger(image, epoch, limits)
         self.error: ErrorInfo | None = None
+        # Of a start that failed, what its error does not say: for the log and for operators.
+        self.detail: str | None = None
         self.culprit: Entry | None = None
         self._signal = anyio.Event()
-        self._awake: Awake | None = None
+        self._guest: Guest | None = None
         self._alarms = DueAlarms(self.ledger, mailbox, services.clock, self.signal)
         self._commits = Commits(services, self._log)
         self._closes = Closes(
@@ -90,6 +94,11 @@ class DynamicInstance:
         self._options = Options(definition, self._start.reply, limits)
         self._host_settled: list[Settlement] = []
         self._killed = False
+        self._resting = False
+        # The guest asked to be destroyed.
+        self._end_asked = False
+        # The stop that was delivered last has settled.
+        self.heard_stop = False
 
     # --- what the actor may do to it -----------------------------------------------------------------------------
 
@@ -98,9 +107,13 @@ class DynamicInstance:
         self._signal.set()
 
     @property
-    def definition(self) -> Definition:
-        """The version that it runs."""
+    def definition(self) -> ActorDefinition:
         return self._definition
+
+    @property
+    def runs(self) -> tuple[int, str]:
+        """The version that it runs, and the module."""
+        return self._definition.version, self._start.module
 
     @property
     def started_at(self) -> int | None:
@@ -112,8 +125,21 @@ class DynamicInstance:
         """None of its connections keeps it awake."""
         return self._stopping.hibernates
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is in work, nothing waits, and nothing keeps it awake (timers do not)."""
+        if self._guest is None or not self._resting:
+            return False
+        runner = self._runner
+        return runner.gate_open and not runner.unsettled and not runner.has_work and self._stopping.may_evict
+
+    @property
+    def ends(self) -> bool:
+        """The guest was told that its actor is destroyed."""
+        return self._stopping.begun and self._stopping.reason == "destroy"
+
     def request_stop(self, reason: StopReason) -> None:
-        """Sleep or eviction, as soon as the running hop is over."""
+        """Sleep, eviction or the end, as soon as the running hop is over."""
         self._stopping.request(reason)
 
     def wake_for_alarms(self) -> None:
@@ -133,42 +159,52 @@ class DynamicInstance:
             return ended if ended is not None else await self._serve()
         except StartFailed as failure:
             # Only attempt, `retry_at` and the error are written; the actor writes them, for it knows the attempt.
-            self.error = failure.error
+            self.error, self.detail = failure.error, failure.detail
+            note_limit(self._metrics, failure.error)
             self._log.warning(
                 "start failed", error=failure.error.name, message=failure.error.message, detail=failure.detail
             )
             return Ended.START_FAILED
         finally:
+            self._services.tenants.leave(self._record.tenant, self)
             self._alarms.close()
             self._stopping.stop_idling()
-            if self._awake is not None:
+            if self._guest is not None:
                 self._timers.cancel()
                 self._deadlines.cancel()
                 # Whoever is still in work here, after a destroy above all, is not left without an answer.
                 self._charging.give_back()
-                await self._close_isolate(self._awake)
+                await self._close_guest(self._guest)
 
-    async def _close_isolate(self, awake: Awake) -> None:
+    async def _close_guest(self, guest: Guest) -> None:
         with anyio.CancelScope(shield=True):
             try:
-                await self._services.executor.run(self._record.tenant, awake.isolate.close)
+                await self._services.executor.run(self._record.tenant, guest.close)
             except UnavailableError:
-                # No thread has room: better a moment of the event loop than an isolate that nobody closes.
-                awake.isolate.close()
+                # No thread has room: better a moment of the event loop than a guest that nobody closes.
+                guest.close()
+
+    def _may_run(self) -> bool:
+        """While the tenant has used its CPU time up, its hops wait for their turn; nothing is lost or refused by it.
+        Those of a start do not, for a start has its time, but for its beginning."""
+        return self._services.tenants.may_run(self._record.tenant, self)
 
     async def _begin(self) -> Ended | None:
         start = self._start
+        while not self._may_run():
+            await self._wait()
+            if self._killed:
+                return Ended.DESTROYED
         code = await start.load()
         held = reconcile(self._record.actor_id, self.ledger, self._lines, self._mailbox, self._gateway, self._metrics)
         opening = {entry.line for entry in self._mailbox.waiting() if entry.kind is Kind.OPENED}
-        awake = await start.wake(code, self.ledger.epoch)
+        guest = await start.wake(code, self.ledger.epoch)
+        state = guest.calls.state
         for conn in opening:
             if conn is not None:
-                awake.state.remove_connection(conn)
-        self._assemble(awake)
-        self._runner.urgent.append(
-            (start.entry, start.event(self._runner.next_event_id(), len(awake.state.connections)))
-        )
+                state.remove_connection(conn)
+        self._assemble(guest)
+        self._runner.urgent.append((start.entry, start.event(self._runner.next_event_id(), len(state.connections))))
         timer = self._clock.timer(start.deadline, self.signal)
         try:
             while not start.settled:
@@ -183,32 +219,41 @@ class DynamicInstance:
                     await self._wait()
         finally:
             timer.cancel()
+        if self._killed:
+            # While the start was being committed.
+            return Ended.DESTROYED
         # A client that has gone since then is on its way to the actor as a close.
         gone = {entry.line for entry in self._mailbox.waiting() if entry.kind is Kind.CLOSED}
         rebind([conn for conn in held if conn not in gone], self.ledger, self._gateway, self._closes.by_host)
-        self._runner.gate_open = True
+        self._runner.gate_open = not self._end_asked
         self._on_running(start.reply)
         return None
 
-    def _assemble(self, awake: Awake) -> None:
-        """What works on the isolate, from here to its end."""
-        self._awake = awake
+    def _assemble(self, guest: Guest) -> None:
+        """What works on the guest, from here to its end."""
+        self._guest = guest
         self._runner = HopRunner(
-            isolate=awake.isolate,
-            codec=awake.codec,
-            calls=awake.calls,
-            state=awake.state,
+            guest=guest,
             ledger=self.ledger,
             mailbox=self._mailbox,
             clock=self._clock,
             limits=self._limits,
             jitter=self._services.jitter,
         )
-        self._timers = GuestTimers(self._runner, self._clock, self.signal)
+        tenant, tenants = self._record.tenant, self._services.tenants
+        self._timers = GuestTimers(
+            self._runner, self._clock, self.signal, lambda change: tenants.count_timers(tenant, change)
+        )
         self._deadlines = Deadlines(self._runner, self._clock, self.signal)
         self._charging = Charging(self.ledger, self._runner, self._mailbox, self._clock, self._limits)
         self._intake = Intake(
-            self._mailbox, self._lines, self.ledger, self._gateway, self._metrics, self._closes.by_host
+            self._mailbox,
+            self._lines,
+            self.ledger,
+            self._gateway,
+            self._metrics,
+            self._closes.by_host,
+            Sizes.below(self._services.limits, self._limits),
         )
         self._release = Release(
             self._gateway,
@@ -233,16 +278,21 @@ class DynamicInstance:
                 stopping.begin(runner)
             if stopping.settled(runner):
                 self._host_settled += self._deadlines.stuck()
+            self.heard_stop = stopping.settled(runner)
             if stopping.complete(runner, bool(self._host_settled)):
-                return await self._fall_asleep()
-            if runner.has_work or self._host_settled:
-                ended = await self._hop()
+                # Nothing is kept for a next start of one that is destroyed.
+                return Ended.DESTROYED if self.ends else await self._fall_asleep()
+            runs = runner.has_work and self._may_run()
+            if runs or self._host_settled:
+                ended = await self._hop(runs)
                 if ended is not None:
                     return ended
                 continue
             stopping.arm_idle(runner, self._options.sleep_timeout)
             self._deadlines.arm(stopping.grace_until)
+            self._resting = True
             await self._wait()
+            self._resting = False
 
     async def _wait(self) -> None:
         await self._signal.wait()
@@ -250,7 +300,8 @@ class DynamicInstance:
 
     # --- one hop -------------------------------------------------------------------------------------------------
 
-    async def _hop(self) -> Ended | None:
+    async def _hop(self, runs: bool = True) -> Ended | None:
+        """With `runs` off no turn is made: what the host itself settled is committed."""
         runner = self._runner
         self._stopping.stop_idling()
         self._intake.take_in()
@@ -259,7 +310,9 @@ class DynamicInstance:
             runner.settle(settlement)
         result = HopResult()
         try:
-            if runner.has_work:
+            if runs and runner.has_work:
+                assert self._guest is not None
+                self._guest.calls.share_timers(*self._services.tenants.timer_room(self._record.tenant))
                 # A job on a thread cannot be called off; what it owns must not be touched before it is done.
                 with anyio.CancelScope(shield=True):
                     await self._services.executor.run(self._record.tenant, partial(runner.run, result))
@@ -275,6 +328,10 @@ class DynamicInstance:
         if result.busy_ms:
             self._metrics.observe("turn", result.busy_ms / 1_000 / max(1, len(result.turns)))
         if self._killed:
+            if result.turns:
+                # D10: what the actor did after its end.
+                self._metrics.count("commits_refused", "actor.destroyed")
+                self._log.info("commit refused", reason="actor.destroyed", turns=len(result.turns))
             self._charging.undo(result, settled, Charges(), ABORTED)
             return Ended.DESTROYED
         self._note_start(result)
@@ -298,6 +355,7 @@ class DynamicInstance:
         if self._start.settled:
             return
         if result.fault is not None:
+            self._release.words(result.last_words)
             raise StartFailed(result.fault.info, result.fault.detail)
         if self._start.note(result):
             self._options = Options(self._definition, self._start.reply, self._limits)
@@ -314,12 +372,17 @@ class DynamicInstance:
         return lost.ended
 
     def _after_commit(self, result: HopResult, host_settled: list[Settlement]) -> None:
-        assert self._awake is not None
-        self._awake.state.committed()
+        assert self._guest is not None
+        self._guest.calls.state.committed()
         for entry in result.started:
             entry.committed = True
         if self._release.hop(result):
             self._stopping.wish()
+        if any(turn.effects.destroy for turn in result.turns):
+            # Nothing new begins, but what is in work goes on until the stop that comes of it.
+            self._end_asked = True
+            self._runner.gate_open = False
+            self._services.wake.destroy_asked(self._record.actor_id)
         for turn in result.turns:
             if turn.effects.held is not None:
                 self._stopping.hold(*turn.effects.held)
@@ -363,7 +426,9 @@ class DynamicInstance:
         fault, culprit = result.fault, result.faulted
         if fault is None:
             return Charges()
+        self._release.words(result.last_words)
         self._metrics.count("guest_faults", fault.name)
+        note_limit(self._metrics, fault)
         self._log.warning(
             "guest fault",
             error=fault.name,

@@ -13,8 +13,11 @@ from host.actor.entries import Entry, Kind
 from host.actor.ledger import Ledger
 from host.actor.lines import Admission, Lines
 from host.actor.mailbox import Mailbox
+from host.actor.sizes import Sizes
+from host.model.errors import limit_error
 from host.model.ports import GatewayPort, Metrics
 from host.model.tunnel import SocketMessage
+from host.telemetry.limit_hits import note_limit
 from host.telemetry.logging import get_logger
 
 __all__ = ["Intake"]
@@ -31,8 +34,12 @@ class Intake:
         gateway: GatewayPort,
         metrics: Metrics,
         close: Callable[[str, int, str], None],
+        sizes: Sizes | None = None,
     ) -> None:
-        """`close` ends a connection from this side: (conn, code, reason)."""
+        """`close` ends a connection from this side: (conn, code, reason). `sizes` bounds what is taken in."""
+        self._sizes = sizes
+        # Lines that end with a message which was too large: what came after it is not delivered without it.
+        self._cut: set[str] = set()
         self._mailbox = mailbox
         self._lines = lines
         self._ledger = ledger
@@ -45,7 +52,7 @@ class Intake:
         """Everything that was posted until now."""
         waiting, self._mailbox.incoming = self._mailbox.incoming, deque()
         for entry in waiting:
-            if self._admit(entry):
+            if self._admit(entry) and (self._sizes is None or self._fits(entry, self._sizes)):
                 self._mailbox.schedule(entry)
 
     def _admit(self, entry: Entry) -> bool:
@@ -59,6 +66,10 @@ class Intake:
         if entry.kind is Kind.CLOSED and (entry.line or "") not in self._lines:
             self._refused("unknown_connection", entry.line)
             return False
+        if entry.kind is Kind.CLOSED and entry.line is not None:
+            # Nothing of this line comes after it.
+            self._cut.discard(entry.line)
+            self._asked.pop(entry.line, None)
         self._recall(entry)
         return True
 
@@ -76,6 +87,26 @@ class Intake:
             self._ask_again(conn)
         elif admission is Admission.UNKNOWN:
             self._refused("unknown_connection", conn)
+        return False
+
+    def _fits(self, entry: Entry, sizes: Sizes) -> bool:
+        """The gateway knows the limits of the host; those of the actor's definition may be lower."""
+        if entry.kind is Kind.MESSAGE and entry.line in self._cut:
+            self._refused("connection_closed", entry.line)
+            return False
+        over = sizes.over(entry)
+        if over is None:
+            return True
+        limit, used, allowed = over
+        error = limit_error(limit, used, allowed, "send less at a time", name="message/incoming_too_long")
+        note_limit(self._metrics, error)
+        self._refused("incoming_too_long", entry.line)
+        if entry.kind is Kind.MESSAGE:
+            assert entry.line is not None
+            self._cut.add(entry.line)
+            self._close(entry.line, 1009, "message.incoming_too_long")
+        else:
+            entry.fail(error.info)
         return False
 
     def _refused(self, reason: str, conn: str | None) -> None:

@@ -1,63 +1,59 @@
-"""Waking an isolate: from code and an actor's image to something that takes events. Runs on an executor thread.
+"""A guest that is an isolate: from code to something that takes turns, envelopes and all. Runs on executor threads.
 
-For kind js the tenant's module is loaded into the engine image first; its top level sees no time, no host calls, and
-randomness seeded by its own digest, so that it is the same in every actor. The actor's own seed comes after it.
+For kind js an actor begins in the image of its module, or the module is loaded into the engine's image first; both
+leave the same behind (`host.isolate.loading`). The actor's own seed comes after it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
-import msgspec
-
-from host.actor.services import Services
+from host.actor.guest import GuestMaker, Place
 from host.bridge.codec import Codec
+from host.bridge.envelopes import Turn
+from host.bridge.reply import Reply
 from host.bridge.session import HostCalls
-from host.capabilities.random import RandomStream, actor_seed
-from host.capabilities.state import ActorState
 from host.isolate.isolate import Isolate
+from host.isolate.loading import load_module, seed_for
 from host.isolate.turn_host import NullTurnHost
-from host.model.errors import TenantError
-from host.model.limits import Limits
-from host.model.records import ActorImage
 from host.modules.api import RunnableCode
 
-__all__ = ["Awake", "wake_isolate"]
+__all__ = ["IsolateGuest", "isolate_maker"]
 
 
-@dataclass(slots=True)
-class Awake:
-    isolate: Isolate
-    codec: Codec
-    calls: HostCalls
-    state: ActorState
+class IsolateGuest:
+    __slots__ = ("_codec", "_isolate", "calls")
+
+    def __init__(self, isolate: Isolate, codec: Codec, calls: HostCalls) -> None:
+        self._isolate = isolate
+        self._codec = codec
+        self.calls = calls
+
+    def deliver(self, turn: Turn) -> Reply:
+        return self._codec.decode_reply(self._isolate.deliver(self._codec.encode_turn(turn)))
+
+    def close(self) -> None:
+        self._isolate.close()
 
 
-def wake_isolate(code: RunnableCode, image: ActorImage, epoch: int, limits: Limits, services: Services) -> Awake:
+def isolate_maker(code: RunnableCode) -> GuestMaker:
+    return partial(_wake, code)
+
+
+def _wake(code: RunnableCode, place: Place) -> IsolateGuest:
     """Raises GuestFault when code of the module that runs at instantiation faults, TenantError when it throws."""
-    record = image.record
-    state = ActorState.from_image(image)
     codec = Codec(code.manifest.codec)
-    random = RandomStream(actor_seed(services.data_key, record.actor_id, epoch))
-    reader = services.storage.reader(record.actor_id)
-    calls = HostCalls(codec, state, reader, limits, code.manifest, random, services.failpoints)
+    calls = place.calls(codec, code.manifest)
     digest = bytes.fromhex(code.digest)
-    isolate = Isolate(code.code, limits, NullTurnHost(digest))
+    ready = code.image if code.image is not None and code.image.fits(place.limits) else None
+    isolate = Isolate(code.code if ready is None else ready.code, place.limits, NullTurnHost(digest))
     try:
         if code.source is not None:
-            isolate.reseed(int.from_bytes(digest[:8], "little") >> 1)
-            _check_loaded(isolate.load(code.source))
-            isolate.reseed(int.from_bytes(random.read(8), "little") >> 1)
+            if ready is None:
+                load_module(isolate, code.source, digest)
+            isolate.reseed(seed_for(place.random.read(8)))
         isolate.host = calls
     except BaseException:
         isolate.close()
         raise
-    return Awake(isolate, codec, calls, state)
-
-
-def _check_loaded(reply: bytes) -> None:
-    loaded: dict[str, Any] = msgspec.json.decode(reply)
-    error = loaded.get("error")
-    if error is not None:
-        raise TenantError("module", str(error.get("code", "js_threw")), str(error.get("message", "")))
+    return IsolateGuest(isolate, codec, calls)

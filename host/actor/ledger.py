@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from host.actor.entries import Entry, Kind
 from host.actor.outbox import Outbox
 from host.actor.watermark import Watermark
-from host.model.effects import ActorChange, CommitUnit, IndexUpdate, KvOp, TurnEffects
+from host.model.effects import ActorChange, CommitUnit, EndedSessions, IndexUpdate, KvOp, TurnEffects
 from host.model.limits import Limits
 from host.model.records import ActorImage, AlarmRow, AttemptRow, ConnectionRow, DeadLetter
 from host.model.tunnel import SocketMessage
@@ -37,7 +37,9 @@ class Ledger:
         self.alarms: dict[str, AlarmRow] = {row.alarm_id: row for row in image.alarms}
         self.attempts: dict[AttemptKey, AttemptRow] = {(a.kind, a.ref, a.index): a for a in image.attempts}
         self.claimed = False
-        self._outbox = Outbox(self.rows, limits or Limits())
+        self._limits = limits or Limits()
+        self._outbox = Outbox(self.rows, self._limits)
+        self._letters = image.letters
         self._stored_alarms: dict[str, int] = {row.alarm_id: row.fire_seq for row in image.alarms}
         self._begin()
 
@@ -51,6 +53,7 @@ class Ledger:
         self._attempts: dict[AttemptKey, AttemptRow] = {}
         self._attempts_gone: list[AttemptKey] = []
         self._dead: list[DeadLetter] = []
+        self._ended: list[bytes] = []
         self._change: ActorChange | None = None
 
     # --- entering ------------------------------------------------------------------------------------------------
@@ -91,8 +94,11 @@ class Ledger:
         return mark is None or entry.payload.index <= mark.msg_index + allowed
 
     def remove_connection(self, conn: str) -> None:
-        if self.rows.pop(conn, None) is None:
+        row = self.rows.pop(conn, None)
+        if row is None:
             return
+        if row.session is not None:
+            self._ended.append(row.session)
         self.marks.pop(conn, None)
         self._dirty_rows.discard(conn)
         self._dirty_marks.discard(conn)
@@ -173,6 +179,7 @@ class Ledger:
         )
         alarms, alarms_gone = self._alarm_changes()
         outbox, outbox_trims = self._outbox.take()
+        letters_dropped = self._letters_dropped()
         unit = CommitUnit(
             actor_id=self.record.actor_id,
             generation=self.record.generation,
@@ -192,6 +199,8 @@ class Ledger:
             attempts=tuple(self._attempts.values()),
             attempts_gone=tuple(self._attempts_gone),
             dead_letters=tuple(self._dead),
+            dead_letters_dropped=letters_dropped,
+            ended_sessions=self._ended_sessions(now),
             actor=self._change,
         )
         self.claimed = True
@@ -203,6 +212,20 @@ class Ledger:
         row = replace(self.rows[conn], msg_index=mark.msg_index, settled_ahead=mark.settled_ahead(), last_seen_at=now)
         self.rows[conn] = row
         return row
+
+    def _letters_dropped(self) -> int:
+        """What the bound on dead letters costs: so many of the oldest."""
+        if not self._dead:
+            return 0
+        letters = self._letters + len(self._dead)
+        self._letters = min(letters, self._limits.dead_letters)
+        return letters - self._letters
+
+    def _ended_sessions(self, now: int) -> EndedSessions | None:
+        if not self._ended:
+            return None
+        limits = self._limits
+        return EndedSessions(tuple(self._ended), now, now - limits.session_memory, limits.ended_sessions)
 
     def _alarm_changes(self) -> tuple[tuple[AlarmRow, ...], tuple[tuple[str, int], ...]]:
         if not self._alarm_ids:

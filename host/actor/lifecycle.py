@@ -1,10 +1,4 @@
-"""The life of one actor on one node, as a table.
-
-    absent ──cause──▶ starting ──settled──▶ running ──idle, c.sleep()──▶ stopping ──done──▶ asleep ──cause──▶ starting
-                         │  ▲                  │
-                         │  └──── fault ◀──────┘
-                         ▼
-                       failed ──cause, at retry_at──▶ starting                 destroy leads out of every state
+"""The life of one actor on one node, as a table; docs/lifecycle.md has it drawn.
 
 The table is the only place that says what may follow what: `step` returns the next state or raises `IllegalStep` and
 changes nothing. It is pure; whoever holds the state writes the log line.
@@ -38,10 +32,21 @@ class Step(StrEnum):
     STOPPED = "stopped"
     LOST = "lost"
     DESTROY = "destroy"
+    # Stopped for another version, or for a reload: it goes on at once.
+    UPGRADE = "upgrade"
+    # A version could not be started, and the actor goes back to another at once.
+    FALL_BACK = "fall back"
+    # Faults of too many different events.
+    GIVE_UP = "give up"
+    # An operator wants it tried again now.
+    RELOAD = "reload"
+    # Its row says that its last start failed, and that the time for the next has not come.
+    RECALL = "recall"
 
 
 TABLE: dict[tuple[State, Step], State] = {
     (State.ABSENT, Step.CAUSE): State.STARTING,
+    (State.ABSENT, Step.RECALL): State.FAILED,
     (State.ASLEEP, Step.CAUSE): State.STARTING,
     (State.FAILED, Step.CAUSE): State.STARTING,
     (State.STARTING, Step.STARTED): State.RUNNING,
@@ -51,7 +56,11 @@ TABLE: dict[tuple[State, Step], State] = {
     (State.RUNNING, Step.FAULT): State.STARTING,
     (State.RUNNING, Step.STOP): State.STOPPING,
     (State.RUNNING, Step.LOST): State.ABSENT,
+    (State.RUNNING, Step.GIVE_UP): State.FAILED,
+    (State.STARTING, Step.FALL_BACK): State.STARTING,
+    (State.FAILED, Step.RELOAD): State.STARTING,
     (State.STOPPING, Step.STOPPED): State.ASLEEP,
+    (State.STOPPING, Step.UPGRADE): State.STARTING,
     # A fault while stopping is the end of the isolate, which is what stopping wanted.
     (State.STOPPING, Step.FAULT): State.ASLEEP,
     (State.STOPPING, Step.LOST): State.ABSENT,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from host.actor.definitions import ActorDefinition
 from host.bridge.envelopes import StartReply
-from host.model.definitions import Definition
 from host.model.limits import Limits
 
 __all__ = ["Options"]
@@ -17,7 +17,7 @@ class Options:
 
     __slots__ = ("handler_timeout", "hibernate", "sleep_timeout")
 
-    def __init__(self, definition: Definition, reply: StartReply, limits: Limits) -> None:
+    def __init__(self, definition: ActorDefinition, reply: StartReply, limits: Limits) -> None:
         chosen = definition.options
         handler = chosen.action_timeout or reply.action_timeout or limits.handler_timeout
         idle = chosen.sleep_timeout or reply.sleep_timeout or limits.sleep_timeout

@@ -13,12 +13,15 @@ from structlog.typing import FilteringBoundLogger
 from host.actor.entries import Entry, Kind
 from host.actor.ledger import Ledger
 from host.actor.turns import HopResult, Settlement, TurnRecord
-from host.model.effects import LogLine, SendFrame
+from host.model.effects import SendFrame, TurnEffects
 from host.model.failpoints import OFF, FailPoint, FailPoints
 from host.model.ports import GatewayPort, Metrics
 from host.model.tunnel import SocketMessage
+from host.telemetry.limit_hits import note_limit
 
 __all__ = ["Release"]
+
+LOG_LIMITS = frozenset({"log_minute", "log_turn"})
 
 
 class Release:
@@ -65,14 +68,19 @@ class Release:
             self.settlement(settlement, acked)
         for timer in effects.timers:
             self._start_timer(timer.call, timer.after_ms)
-        if effects.logs or effects.logs_dropped:
-            self.logs(effects.logs, effects.logs_dropped)
+        if effects.logs or effects.refused:
+            self.words(effects)
 
-    def logs(self, lines: tuple[LogLine, ...], dropped: int) -> None:
-        for line in lines:
+    def words(self, effects: TurnEffects) -> None:
+        """What a guest logged, and what a limit kept it from. Its lines are a field of ours: it writes no event."""
+        for limit, refused in effects.refused.items():
+            self._metrics.count("limits", limit, refused)
+            if limit in LOG_LIMITS:
+                self._metrics.count("log_lines_dropped", limit, refused)
+        for line in effects.logs:
             getattr(self._log, line.level, self._log.info)("guest log", text=line.message)
-        if dropped:
-            self._metrics.count("log_lines_dropped", "log_turn", dropped)
+        if effects.logs_told:
+            self._log.warning("guest log lines dropped", lines=effects.logs_told)
 
     def settlement(self, settlement: Settlement, acked: dict[str, None]) -> None:
         entry = settlement.entry
@@ -106,8 +114,10 @@ class Release:
     def _failure(self, entry: Entry, settlement: Settlement) -> None:
         error = settlement.error
         assert error is not None
-        self._metrics.count("events_failed", error.name)
-        if error.group == "user" and entry.kind in (Kind.ACTION, Kind.REQUEST):
+        # a code of the guest's choice is no name for a counter
+        self._metrics.count("events_failed", "user" if error.group == "user" else error.name)
+        note_limit(self._metrics, error)
+        if error.group == "user" and settlement.detail is None and entry.kind in (Kind.ACTION, Kind.REQUEST):
             return
         self._log.warning(
             "handler failed",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from host.actor.definitions import Definitions
 from host.isolate.executor import Executor
 from host.model.clock import Clock
 from host.model.failpoints import OFF, FailPoints
 from host.model.ids import RandomBytes
 from host.model.limits import Limits
-from host.model.ports import GatewayPort, Metrics, WakePort
-from host.modules.api import ModuleService
+from host.model.ports import GatewayPort, Metrics, TenantPort, WakePort
 from host.storage.driver import Driver
 
 __all__ = ["Services"]
@@ -23,9 +23,10 @@ class Services:
 
     storage: Driver
     executor: Executor
-    modules: ModuleService
+    definitions: Definitions
     gateway: GatewayPort
     wake: WakePort
+    tenants: TenantPort
     clock: Clock
     metrics: Metrics
     random: RandomBytes

@@ -10,18 +10,19 @@ from functools import partial
 
 import anyio
 from msgspec import UNSET, Raw
+from msgspec.structs import replace
 
+from host.actor.definitions import ActorDefinition, Loaded
 from host.actor.entries import Entry, Kind
-from host.actor.isolates import Awake, wake_isolate
+from host.actor.guest import Guest, Place
 from host.actor.services import Services
 from host.actor.turns import HopResult
 from host.bridge.envelopes import StartEvent, StartReason, StartReply
-from host.model.definitions import Definition
+from host.capabilities.random import RandomStream, actor_seed
 from host.model.effects import ActorChange
 from host.model.errors import DormiceError, ErrorInfo
 from host.model.limits import Limits
 from host.model.records import ActorImage
-from host.modules.api import RunnableCode
 
 __all__ = ["Start", "StartFailed"]
 
@@ -42,7 +43,7 @@ class Start:
     """`settled` is true, and `reply` there, once the start has settled with a result."""
 
     def __init__(
-        self, services: Services, image: ActorImage, definition: Definition, limits: Limits, reason: StartReason
+        self, services: Services, image: ActorImage, definition: ActorDefinition, limits: Limits, reason: StartReason
     ) -> None:
         self._services = services
         self._image = image
@@ -51,35 +52,43 @@ class Start:
         self._limits = limits
         self._reason: StartReason = reason
         self.started_at = image.record.started_at
+        self.module = definition.module
         self.entry = Entry(Kind.START)
         self.settled = False
         self.reply = StartReply()
         self.deadline = services.clock.monotonic() + limits.start_timeout / 1_000
 
-    async def load(self) -> RunnableCode:
+    async def load(self) -> Loaded:
         self.deadline = self._services.clock.monotonic() + self._limits.start_timeout / 1_000
         try:
             with self._services.clock.fail_after(self._limits.start_timeout / 1_000):
-                code = await self._services.modules.code_for(self._record.tenant, self._definition.module)
+                code = await self._definition.load(self._image)
         except TimeoutError:
-            raise StartFailed(LOAD_TOO_LONG) from None
+            raise StartFailed(self._too_late(LOAD_TOO_LONG)) from None
         except DormiceError as error:
             raise StartFailed(error.info, error.detail) from error
+        self.module = code.module
         return code
 
-    async def wake(self, code: RunnableCode, epoch: int) -> Awake:
-        """An isolate is never left behind: a job on a thread cannot be called off."""
-        job = partial(wake_isolate, code, self._image, epoch, self._limits, self._services)
+    async def wake(self, code: Loaded, epoch: int) -> Guest:
+        """A guest is never left behind: a job on a thread cannot be called off."""
+        services, actor_id = self._services, self._record.actor_id
+        random = RandomStream(actor_seed(services.data_key, actor_id, epoch))
+        place = Place(self._image, self._limits, services.storage.reader(actor_id), random, services.failpoints)
         try:
             with anyio.CancelScope(shield=True):
-                awake = await self._services.executor.run(self._record.tenant, job)
+                guest = await services.executor.run(self._record.tenant, partial(code.make, place))
         except DormiceError as error:
             raise StartFailed(error.info, error.detail) from error
-        return awake
+        return guest
 
     def check_time(self) -> None:
         if self._services.clock.monotonic() >= self.deadline:
-            raise StartFailed(TOO_LONG)
+            raise StartFailed(self._too_late(TOO_LONG))
+
+    def _too_late(self, error: ErrorInfo) -> ErrorInfo:
+        allowed = self._limits.start_timeout
+        return replace(error, metadata=b'{"limit":"start_timeout","used":%d,"allowed":%d}' % (allowed, allowed))
 
     def event(self, event_id: int, connections: int) -> StartEvent:
         record = self._record
@@ -124,8 +133,14 @@ class Start:
             last_error=error,
             started_once=True,
             version=self._definition.version,
-            module=self._definition.module,
+            module=self.module,
             started_at=self.started_at,
             slept_at=self._record.slept_at if slept_at is None else slept_at,
             drop_input=True,
+            held_version=self._held_version(),
         )
+
+    def _held_version(self) -> int | None:
+        """What it is held back from is forgotten once it runs something newer."""
+        held = self._record.held_version
+        return held if held is not None and held > self._definition.version else None

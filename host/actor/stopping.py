@@ -19,6 +19,9 @@ from host.model.limits import Limits
 
 __all__ = ["Stopping"]
 
+# Until a stop has begun, a more urgent reason takes the place of another.
+URGENCY: dict[StopReason, int] = {"sleep": 0, "upgrade": 1, "evict": 2, "destroy": 3}
+
 
 class Stopping:
     """`signal` tells that the instance has to look again. `reason` is why it is to stop, `entry` the stop event once it
@@ -45,10 +48,17 @@ class Stopping:
     # --- why -----------------------------------------------------------------------------------------------------
 
     def request(self, reason: StopReason) -> None:
-        """Sleep or eviction, as soon as the running hop is over."""
-        if self.reason is None or (reason == "evict" and self.entry is None):
+        """Sleep, eviction or the end, as soon as the running hop is over."""
+        if self.reason is None or (self.entry is None and URGENCY[reason] > URGENCY[self.reason]):
             self.reason = reason
+        elif reason == "destroy" and self.grace_until is not None:
+            # Another stop has begun: it goes on, but for no longer than an end may take.
+            self.grace_until = min(self.grace_until, self._clock.monotonic() + self._grace(reason) / 1_000)
         self._signal()
+
+    def _grace(self, reason: StopReason) -> int:
+        """Nobody waits for long whom the host wants gone."""
+        return self._limits.evict_grace if reason in ("evict", "destroy") else self._limits.stop_grace
 
     def wish(self) -> None:
         """The guest asked for sleep."""
@@ -67,6 +77,11 @@ class Stopping:
     def hibernates(self) -> bool:
         """None of its connections keeps it awake."""
         return all(row.hibernatable for row in list(self._ledger.rows.values()))
+
+    @property
+    def may_evict(self) -> bool:
+        """Nothing holds it awake, and it is not on its way already."""
+        return self.reason is None and not self._awake and self.hibernates
 
     @property
     def _may_begin(self) -> bool:
@@ -120,7 +135,7 @@ class Stopping:
         assert self.reason is not None
         runner.gate_open = False
         self.entry = Entry(Kind.STOP)
-        grace = self._limits.evict_grace if self.reason == "evict" else self._limits.stop_grace
+        grace = self._grace(self.reason)
         self.grace_until = self._clock.monotonic() + grace / 1_000
         runner.urgent.append((self.entry, StopEvent(runner.next_event_id(), self.reason, grace)))
 

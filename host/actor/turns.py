@@ -44,11 +44,13 @@ class TurnRecord(Struct, frozen=True):
 @dataclass(slots=True)
 class HopResult:
     """What one hop did: the turns that ended well, perhaps a fault after them, and the unit to commit (None if nothing
-    durable changed). `started` lists the entries whose delivery began in it."""
+    durable changed). `started` lists the entries whose delivery began in it; `last_words` is what the guest logged in
+    the turn that faulted: it has to be seen why, whatever becomes of the hop."""
 
     turns: list[TurnRecord] = field(default_factory=list)
     started: list[Entry] = field(default_factory=list)
     fault: GuestFault | None = None
     faulted: Entry | None = None
+    last_words: TurnEffects = field(default_factory=TurnEffects)
     unit: CommitUnit | None = None
     busy_ms: float = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 
 from host.bridge.envelopes import StartReply
-from host.model.errors import ErrorInfo, error_from_info
+from host.model.errors import ErrorInfo, counted_error
 
 __all__ = ["Sleepers", "Waiters"]
 
@@ -37,7 +37,7 @@ class Waiters:
         """Returns what the actor told of itself, or raises what its start failed with."""
         await waiter.event.wait()
         if waiter.error is not None:
-            raise error_from_info(waiter.error)
+            raise counted_error(waiter.error)
         assert waiter.reply is not None
         return waiter.reply
 

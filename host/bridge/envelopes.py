@@ -35,6 +35,7 @@ __all__ = [
     "Call",
     "CallError",
     "CompletionEvent",
+    "Destroy",
     "Event",
     "HttpReply",
     "KeepAwake",
@@ -401,6 +402,11 @@ class Sleep(Struct, frozen=True, tag_field="call", tag="sleep", forbid_unknown_f
     """An intent: sleep as soon as what is in work has settled. ok: null."""
 
 
+class Destroy(Struct, frozen=True, tag_field="call", tag="destroy", forbid_unknown_fields=True):
+    """An intent: the end of the actor, for good, after the commit of this turn. Nothing new begins; `stop` comes with
+    the reason `destroy`. ok: null."""
+
+
 class KeepAwake(Struct, frozen=True, tag_field="call", tag="keep_awake", forbid_unknown_fields=True):
     """An intent, as counts that are in force until the next call: `awake` promises hold the idle clock and the end of
     a stop, `wait` more hold the end of a stop only. Neither lengthens the grace. ok: null."""
@@ -442,6 +448,7 @@ Call = (
     | Now
     | Random
     | Sleep
+    | Destroy
     | KeepAwake
     | Timer
 )

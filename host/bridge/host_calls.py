@@ -30,7 +30,7 @@ MAX_RANDOM = 65_536
 class TurnContext:
     """What handlers work on: the actor's state, and what the running turn has recorded."""
 
-    __slots__ = ("limits", "log", "now_ms", "random", "recorder", "state", "timers")
+    __slots__ = ("limits", "log", "now_ms", "of_alarm", "random", "recorder", "state", "timers")
 
     def __init__(self, state: ActorState, limits: Limits, random: RandomStream) -> None:
         self.state = state
@@ -40,6 +40,7 @@ class TurnContext:
         self.log = LogBudget()
         self.timers = Timers()
         self.now_ms = 0
+        self.of_alarm = False
 
 
 class HostCall(Struct, frozen=True):
@@ -102,6 +103,7 @@ def _alarm_set(turn: TurnContext, call: Any) -> Any:
         at=_given(call.at),
         after=_given(call.after),
         payload=b"null" if call.payload is UNSET else bytes(call.payload),
+        chained=turn.of_alarm,
     )
     return e.AlarmTime(row.alarm_id, row.scheduled_at)
 
@@ -157,6 +159,10 @@ def _sleep(turn: TurnContext, call: Any) -> None:
     intents.sleep(turn.recorder)
 
 
+def _destroy(turn: TurnContext, call: Any) -> None:
+    intents.destroy(turn.recorder)
+
+
 def _keep_awake(turn: TurnContext, call: Any) -> None:
     intents.keep_awake(turn.recorder, call.awake, call.wait)
 
@@ -200,6 +206,7 @@ HOST_CALLS: tuple[HostCall, ...] = (
     HostCall(e.Now, None, int, _now),
     HostCall(e.Random, None, Buffer, _random),
     HostCall(e.Sleep, "sleep", None, _sleep),
+    HostCall(e.Destroy, "destroy", None, _destroy),
     HostCall(e.KeepAwake, "sleep", None, _keep_awake),
     HostCall(e.Timer, "timer", e.TimerStarted, _timer),
 )

@@ -40,6 +40,10 @@ class Reply:
         self.pending: int = reply.pending
         self._buffers = Buffers(buffers) if buffers else _NO_BUFFERS
 
+    def size(self, settled: Settled) -> int:
+        """Bytes of the result as the guest wrote it."""
+        return 0 if settled.result is UNSET else len(memoryview(settled.result))
+
     def value(self, settled: Settled) -> bytes:
         """The result of an action: a Value, checked in its tags because it goes to strangers."""
         if settled.result is UNSET:
@@ -52,10 +56,11 @@ class Reply:
         return raw
 
     def error(self, settled: Settled) -> CallError | None:
-        """What the guest raised, if it did; the metadata is a Value, checked because it goes to strangers."""
+        """What the guest raised, if it did; the metadata is a Value, checked because it goes to strangers (that of
+        another group goes to the log alone)."""
         if settled.error is UNSET:
             return None
-        if settled.error.metadata is not UNSET:
+        if settled.error.metadata is not UNSET and settled.error.group == "user":
             try:
                 check_value(bytes(settled.error.metadata))
             except CallerError as error:

@@ -7,8 +7,11 @@ negative number. All of it runs on the hop's thread.
 
 from __future__ import annotations
 
-from host.bridge.budget import Budget, budget_fault
+from typing import Any
+
+from host.bridge.budget import OVER_BUDGET, Budget, budget_fault
 from host.bridge.codec import Codec, MalformedCall, call_error
+from host.bridge.envelopes import Call
 from host.bridge.grants import CALL_NAMES, granted_calls
 from host.bridge.host_calls import TurnContext
 from host.capabilities.random import RandomStream
@@ -16,7 +19,7 @@ from host.capabilities.recorder import TurnRecorder
 from host.capabilities.state import ActorState
 from host.model.definitions import Manifest
 from host.model.effects import TurnEffects
-from host.model.errors import CallerError, InternalError, UnavailableError
+from host.model.errors import CallerError, DormiceError, InternalError, UnavailableError
 from host.model.failpoints import AFTER_CALL, OFF, FailPoints
 from host.model.limits import Limits
 from host.model.ports import StateReader
@@ -59,8 +62,10 @@ class HostCalls:
         if self.state.kv.dirty:
             raise InternalError("a hop began while the writes of the one before were not committed")
 
-    def begin_turn(self, now_ms: int) -> None:
+    def begin_turn(self, now_ms: int, *, of_alarm: bool = False) -> None:
+        """`of_alarm`: its event is an alarm, or what a handler of one has started."""
         context = self._context
+        context.of_alarm = of_alarm
         context.recorder = TurnRecorder()
         context.now_ms = now_ms
         context.log.begin_turn(now_ms)
@@ -81,6 +86,21 @@ class HostCalls:
             raise budget_fault("effects", effects.size, limits.effects, "write and send less in one turn")
         return effects
 
+    def last_words(self) -> TurnEffects:
+        """After a turn that ended in a fault: what the guest logged in it, and nothing else of what it did."""
+        self._in_turn = False
+        recorder = self._context.recorder
+        return TurnEffects(
+            logs=tuple(recorder.logs),
+            logs_dropped=recorder.logs_dropped,
+            logs_told=recorder.logs_told,
+            refused=recorder.refused,
+        )
+
+    def share_timers(self, used: int, allowed: int) -> None:
+        """Before a hop: how many timers the tenant has, and may have."""
+        self._context.timers.share(used, allowed)
+
     def timer_done(self, call: int) -> None:
         """The completion of this timer has been delivered, or never will be."""
         self._context.timers.done(call)
@@ -95,12 +115,29 @@ class HostCalls:
         """Calls of the running turn so far, all imports counted."""
         return self._budget.calls
 
+    # --- the side of a static actor ---------------------------------------------------------------------------------
+
+    def perform(self, call: Call) -> Any:
+        """A host call by code that is trusted: no envelope, no budget, the same effects. Returns what a guest would be
+        answered, and raises the `DormiceError` that a guest would be answered."""
+        run = self._granted.get(type(call))
+        if run is None or not self._in_turn:
+            raise CallerError("module", "not_in_turn", "host calls can be made in a turn only")
+        try:
+            answer = run(self._context, call)
+        except (CallerError, UnavailableError) as error:
+            self._refused(error)
+            raise
+        if self.failpoints.on:
+            self.failpoints.hit(AFTER_CALL[str(type(call).__struct_config__.tag)])
+        return answer
+
     # --- the guest's side -------------------------------------------------------------------------------------------
 
     def host_call(self, req: bytes) -> bytes | int:
         over = self._budget.call(len(req))
         if over:
-            return over
+            return self._told(over)
         try:
             call = self._codec.decode_call(req)
         except MalformedCall as error:
@@ -112,13 +149,28 @@ class HostCalls:
         try:
             reply = self._codec.encode_ok(run(self._context, call))
         except (CallerError, UnavailableError) as error:
+            self._refused(error)
             reply = self._codec.encode_error(call_error(error))
         if self.failpoints.on:
             self.failpoints.hit(AFTER_CALL[str(type(call).__struct_config__.tag)])
-        return self._budget.reply(len(reply)) or reply
+        return self._told(self._budget.reply(len(reply))) or reply
+
+    def _refused(self, error: DormiceError) -> None:
+        """A call that a limit refused is part of what the turn tells (D10)."""
+        if error.limit is not None:
+            refused = self._context.recorder.refused
+            refused[error.limit] = refused.get(error.limit, 0) + 1
 
     def charge(self) -> int:
-        return 1 if self._budget.call() else 0
+        return 1 if self._told(self._budget.call()) else 0
+
+    def _told(self, number: int) -> int:
+        """That the guest is told that its budget is used up counts as a refusal."""
+        if number == OVER_BUDGET:
+            refused, budget = self._context.recorder.refused, self._budget
+            limit = "host_calls" if budget.calls > budget.max_calls else "host_call_bytes"
+            refused[limit] = refused.get(limit, 0) + 1
+        return number
 
     def random(self, n: int) -> bytes:
         return self._context.random.read(n)

@@ -1,5 +1,8 @@
 """Alarms: durable times at which the actor is woken. An id names one alarm; setting it again replaces it.
 
+An alarm that the handler of an alarm sets is due `alarm_spacing` later at the earliest: a chain of them must not spin.
+`scheduled_at` is what was asked for all the same.
+
 `fire_seq` tells one setting from the next, so that an alarm that is set again while its handler runs survives the
 handler's end.
 """
@@ -27,7 +30,9 @@ def set_alarm(
     at: int | None = None,
     after: int | None = None,
     payload: bytes = b"null",
+    chained: bool = False,
 ) -> AlarmRow:
+    """`chained`: the turn belongs to an alarm."""
     _check_id(alarm_id, limits)
     if (at is None) == (after is None):
         raise CallerError("request", "invalid", "an alarm has exactly one of 'at' and 'after'")
@@ -41,7 +46,8 @@ def set_alarm(
     if alarm_id not in state.alarms and len(state.alarms) >= limits.alarms:
         raise limit_error("alarms", len(state.alarms) + 1, limits.alarms, "cancel alarms or use one for several things")
     state.fire_seq += 1
-    row = AlarmRow(alarm_id, time, time, state.fire_seq, payload)
+    due = max(time, now_ms + limits.alarm_spacing) if chained else time
+    row = AlarmRow(alarm_id, time, due, state.fire_seq, payload)
     state.alarms[alarm_id] = row
     recorder.alarms[alarm_id] = row
     return row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from host.capabilities.recorder import TurnRecorder
 from host.model.errors import CallerError
 
-__all__ = ["MAX_HOLDS", "keep_awake", "sleep"]
+__all__ = ["MAX_HOLDS", "destroy", "keep_awake", "sleep"]
 
 MAX_HOLDS = 2**31 - 1
 
@@ -13,6 +13,11 @@ MAX_HOLDS = 2**31 - 1
 def sleep(recorder: TurnRecorder) -> None:
     """Sleep as soon as what is in work has settled."""
     recorder.sleep = True
+
+
+def destroy(recorder: TurnRecorder) -> None:
+    """The end of the actor, for good: nothing new begins after this turn."""
+    recorder.destroy = True
 
 
 def keep_awake(recorder: TurnRecorder, awake: int, wait: int) -> None:

@@ -34,6 +34,10 @@ def put(state: ActorState, recorder: TurnRecorder, limits: Limits, entries: Sequ
     view = state.kv
     if view.bytes_estimate + size > limits.kv_actor and view.refresh_estimate() + size > limits.kv_actor:
         raise limit_error("kv_actor", view.bytes_estimate + size, limits.kv_actor, "delete what is no longer needed")
+    if view.keys_estimate + len(entries) > limits.kv_keys:
+        count = view.keys_with([key for key, _ in entries])
+        if count > limits.kv_keys:
+            raise limit_error("kv_keys", count, limits.kv_keys, "delete keys, or put more in a value")
     for key, value in entries:
         view.put(key, value)
         recorder.put(key, value)

@@ -22,11 +22,23 @@ FIRST_PAGE = 32  # rows of the first read of a list; later pages follow from the
 
 
 class KvView:
-    """`bytes_estimate` never falls below the true size of the actor's KV with the hop's writes in it."""
+    """`bytes_estimate` never falls below the true size of the actor's KV with the hop's writes in it, and
+    `keys_estimate` never below the number of its keys."""
 
-    __slots__ = ("_bound", "_cache", "_cached", "_hop", "_hop_bytes", "_order", "_ranges", "bytes_estimate")
+    __slots__ = (
+        "_bound",
+        "_cache",
+        "_cached",
+        "_hop",
+        "_hop_bytes",
+        "_hop_puts",
+        "_order",
+        "_ranges",
+        "bytes_estimate",
+        "keys_estimate",
+    )
 
-    def __init__(self, kv_bytes: int = 0) -> None:
+    def __init__(self, kv_bytes: int = 0, kv_keys: int = 0) -> None:
         self._bound: StateReader | None = None
         self._cache: dict[bytes, bytes | None] = {}  # in order of use; None: known to be absent
         self._cached = 0
@@ -34,7 +46,9 @@ class KvView:
         self._hop_bytes = 0
         self._order: list[bytes] | None = []
         self._ranges = Ranges()
+        self._hop_puts = 0
         self.bytes_estimate = kv_bytes
+        self.keys_estimate = kv_keys
 
     def bind(self, reader: StateReader) -> None:
         """Reads go through `reader`, the one of this actor and epoch."""
@@ -72,6 +86,9 @@ class KvView:
     def put(self, key: bytes, value: bytes) -> None:
         if self._order is not None and key not in self._hop:
             self._order = None
+        if self._hop.get(key) is None and self._cache.get(key) is None:  # what is known to be there is not new
+            self._hop_puts += 1
+            self.keys_estimate += 1
         self._hop[key] = value
         size = len(key) + len(value)
         self._hop_bytes += size
@@ -92,6 +109,12 @@ class KvView:
         """Asks storage; what the hop has put counts in full, so the estimate stays an upper bound."""
         self.bytes_estimate = self._reader.kv_bytes() + self._hop_bytes
         return self.bytes_estimate
+
+    def keys_with(self, keys: Sequence[bytes]) -> int:
+        """How many keys there are at most when these have been put: asks storage which of them are there already."""
+        self.keys_estimate = self._reader.kv_keys() + self._hop_puts
+        new = {key for key, value in zip(keys, self.get_many(keys), strict=True) if value is None}
+        return self.keys_estimate + len(new)
 
     def scan(
         self, start: bytes, end: bytes | None, *, reverse: bool, limit: int, max_bytes: int
@@ -120,6 +143,7 @@ class KvView:
                 self._remember(key, value)
             self._hop.clear()
         self._hop_bytes = 0
+        self._hop_puts = 0
         self._order = []
 
     def _merged(

@@ -10,17 +10,21 @@ __all__ = ["TurnRecorder"]
 
 class TurnRecorder:
     """Lists in the order of the calls; of state, alarms, connections and holds only the last value of the turn counts.
-    `over_state` is the size of a state document that was refused, until a smaller one replaces it."""
+    `over_state` is the size of a state document that was refused, until a smaller one replaces it; `refused` counts the
+    calls that a limit refused, by its name."""
 
     __slots__ = (
         "alarms",
         "connections",
+        "destroy",
         "held",
         "kv",
         "logs",
         "logs_dropped",
+        "logs_told",
         "outputs",
         "over_state",
+        "refused",
         "size",
         "sleep",
         "state",
@@ -36,9 +40,12 @@ class TurnRecorder:
         self.logs: list[LogLine] = []
         self.timers: list[DeferredTimer] = []
         self.sleep = False
+        self.destroy = False
         self.held: tuple[int, int] | None = None
         self.logs_dropped = 0
+        self.logs_told = 0
         self.over_state: int | None = None
+        self.refused: dict[str, int] = {}
         self.size = 0
 
     def put(self, key: bytes, value: bytes) -> None:
@@ -63,8 +70,11 @@ class TurnRecorder:
             logs=tuple(self.logs),
             timers=tuple(self.timers),
             sleep=self.sleep,
+            destroy=self.destroy,
             held=self.held,
             logs_dropped=self.logs_dropped,
+            logs_told=self.logs_told,
+            refused=self.refused,
             size=self.total(),
         )
 

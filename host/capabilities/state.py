@@ -58,6 +58,7 @@ class ActorState:
         state.alarms = {row.alarm_id: row for row in image.alarms}
         state.fire_seq = max((row.fire_seq for row in image.alarms), default=0)
         state.kv.bytes_estimate = image.record.kv_bytes
+        state.kv.keys_estimate = image.record.kv_keys
         for row in image.connections:
             state.add_connection(row)
         return state

@@ -18,20 +18,29 @@ MAX_DELAY = 2**31 - 1
 class Timers:
     """Those of one start. Call ids rise and are never used again in it."""
 
-    __slots__ = ("_outstanding", "next_call")
+    __slots__ = ("_allowed", "_outstanding", "_shared", "next_call")
 
     def __init__(self) -> None:
         self.next_call = 1
         self._outstanding: set[int] = set()
+        self._shared = 0
+        self._allowed: int | None = None
 
     def __len__(self) -> int:
         return len(self._outstanding)
+
+    def share(self, used: int, allowed: int) -> None:
+        """Of all of its tenant's timers so many are outstanding as a hop begins, and so many may be."""
+        self._shared, self._allowed = used, allowed
 
     def start(self, recorder: TurnRecorder, limits: Limits, after: int) -> int:
         if not 0 <= after <= MAX_DELAY:
             raise CallerError("request", "invalid", f"the delay of a timer is 0 to {MAX_DELAY} ms; use an alarm")
         if len(self._outstanding) >= limits.timers:
             raise limit_error("timers", len(self._outstanding) + 1, limits.timers, "wait for timers to complete")
+        if self._allowed is not None and self._shared >= self._allowed:
+            raise limit_error("tenant_timers", self._shared + 1, self._allowed, "wait for timers to complete")
+        self._shared += 1
         call = self.next_call
         self.next_call += 1
         self._outstanding.add(call)

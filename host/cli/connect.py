@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from typing import Annotated
 
@@ -19,9 +20,10 @@ from host.client.client import Client
 from host.client.socket import ActorSocket, SocketClosed
 from host.clock import SystemClock
 from host.model.clock import Clock
+from host.telemetry.escape import printable
 from host.wire.keys import decode_key
 
-__all__ = ["Lines", "connect", "converse"]
+__all__ = ["Lines", "connect", "converse", "shown"]
 
 STDIN = 0
 LINGER = 1.0
@@ -98,7 +100,7 @@ async def converse(socket: ActorSocket, lines: Lines, clock: Clock) -> SocketClo
             try:
                 while True:
                     frame = await socket.receive()
-                    typer.echo(frame if isinstance(frame, str) else f"<{len(frame)} bytes> {frame.hex()}")
+                    typer.echo(shown(frame, terminal=sys.stdout.isatty()))
                     heard.set()
                     heard = anyio.Event()
             except SocketClosed as closed:
@@ -120,6 +122,13 @@ async def converse(socket: ActorSocket, lines: Lines, clock: Clock) -> SocketClo
             pass
         tasks.cancel_scope.cancel()
     return outcome[0] if outcome else None
+
+
+def shown(frame: str | bytes, *, terminal: bool) -> str:
+    """A frame as a line. What an actor sends is a stranger's: it does not steer the terminal of whoever looks."""
+    if isinstance(frame, bytes):
+        return f"<{len(frame)} bytes> {frame.hex()}"
+    return "\n".join(map(printable, frame.split("\n"))) if terminal else frame
 
 
 async def _heard_within(heard: anyio.Event, seconds: float, clock: Clock) -> bool:

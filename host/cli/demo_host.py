@@ -1,4 +1,4 @@
-"""The demo's host: a real `dormice serve` in a process of its own, so that it can be killed."""
+"""A real `dormice serve` in a process of its own, so that it can be killed: the demo's host, and the self-test's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from subprocess import DEVNULL
 
@@ -27,12 +28,21 @@ POLL = 0.05
 class HostProcess:
     """An async context manager; leaving it stops the process and waits for it. Restarts keep the port."""
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        clock: Clock,
+        flags: Sequence[str] = ("--dev", "--allow-private-urls"),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """`flags` are further ones of `serve`; `environment` is added to ours."""
         self.data_dir = directory / "data"
         self.port = _free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self._log = directory / "host.log"
         self._clock = clock
+        self._flags = tuple(flags)
+        self._environment = dict(environment or {})
         self._process: Process | None = None
 
     async def __aenter__(self) -> HostProcess:
@@ -46,15 +56,19 @@ class HostProcess:
     def pid(self) -> int:
         return self._running().pid
 
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
     async def start(self) -> None:
         """Returns once the host answers."""
         command = [
-            *(sys.executable, "-m", "host.cli", "serve", "--dev", "--allow-private-urls"),
+            *(sys.executable, "-m", "host.cli", "serve", *self._flags),
             *("--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.data_dir)),
             *("--log-format", "json"),
         ]
         # the demo's host is the demo's: settings of the user's own host do not reach it
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DORMICE_")}
+        environment |= self._environment
         with self._log.open("ab") as log:
             # in a session of its own: a Ctrl-C reaches us alone, and we stop it in order
             self._process = await anyio.open_process(

@@ -32,7 +32,8 @@ def _line(error: BaseException) -> str:
     if isinstance(error, InternalError):
         return f"{error.name}: {error.detail}"  # whoever runs the command is the operator: the detail is for them
     if isinstance(error, DormiceError):
-        return f"{error.name}: {error.message}"
+        masked = error.group == "internal" and error.ray
+        return f"{error.name}: {error.message}" + (f" (ray {error.ray}: the host's log says more)" if masked else "")
     if isinstance(error, OSError):
         place = f" ({error.filename})" if error.filename else ""
         return f"system/os_error: {error.strerror or error}{place}"

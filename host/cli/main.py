@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from host import __version__
-from host.cli import actors, connect, demo, deploy, inspect, serve
+from host.cli import actors, connect, demo, deploy, destroy, inspect, module, selftest, serve, status, tenant
 from host.cli.failures import report
 
 __all__ = ["app", "main"]
@@ -45,11 +45,20 @@ def root(
 
 app.command("serve")(serve.serve)
 app.command("deploy")(deploy.deploy)
+app.command("rollout")(deploy.rollout)
+app.command("rollback")(deploy.rollback)
+app.command("deploys")(deploy.deploys)
+app.command("status")(status.status)
+app.command("reload")(status.reload)
+app.command("destroy")(destroy.destroy)
 app.command("actors")(actors.actors)
 app.command("call")(actors.call)
 app.command("connect")(connect.connect)
 app.command("inspect")(inspect.inspect)
+app.command("module")(module.module)
+app.command("tenant")(tenant.tenant)
 app.command("demo")(demo.demo)
+app.command("selftest")(selftest.selftest)
 
 
 def main() -> None:

@@ -14,8 +14,13 @@ from host import __version__
 from host.cli.failures import report
 from host.cli.progress import ShownProgress
 from host.config import DEFAULT_PORT, Settings, admin_token, failpoint
+from host.model.errors import CallerError
+from host.model.limits import LIMITS, Limits
+from host.modules.url_rules import parse_hosts
 
 __all__ = ["serve"]
+
+MOST_ACTORS = next(limit.maximum for limit in LIMITS if limit.name == "actors")
 
 
 class LogFormatOption(StrEnum):
@@ -55,9 +60,25 @@ def serve(
         typer.Option(
             "--allow-private-urls",
             envvar="DORMICE_ALLOW_PRIVATE_URLS",
-            help="Let modules be loaded from addresses that are not public.",
+            help="Let modules be loaded over http and from addresses that are not public, for development.",
         ),
     ] = False,
+    url_hosts: Annotated[
+        str,
+        typer.Option(
+            "--url-hosts",
+            envvar="DORMICE_URL_HOSTS",
+            help="Load modules from these hosts only: a.example,*.b.example,c.example:8443. Empty: any public one.",
+        ),
+    ] = "",
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images/--no-images",
+            envvar="DORMICE_IMAGES",
+            help="Keep the top level of each JavaScript module as an image for its actors to start from.",
+        ),
+    ] = True,
     log_format: Annotated[
         LogFormatOption | None,
         typer.Option("--log-format", envvar="DORMICE_LOG_FORMAT", help="json, or console as on a terminal."),
@@ -70,11 +91,30 @@ def serve(
     threads: Annotated[
         int | None, typer.Option("--threads", envvar="DORMICE_THREADS", min=1, help="Threads that run guests.")
     ] = None,
+    max_actors: Annotated[
+        int,
+        typer.Option(
+            "--max-actors", envvar="DORMICE_MAX_ACTORS", min=1, max=MOST_ACTORS, help="Actors awake at a time."
+        ),
+    ] = Limits().actors,
+    memory_reserve: Annotated[
+        str,
+        typer.Option(
+            "--memory-reserve",
+            envvar="DORMICE_MEMORY_RESERVE",
+            help="Idle actors sleep when less memory than this is left: 10% or 512M; 0 for never.",
+        ),
+    ] = "10%",
 ) -> None:
     """Run a host. Without --dev it needs a token in DORMICE_ADMIN_TOKEN (in the environment only)."""
     from host.node import Node, run
 
     shown: str = log_format.value if log_format else "console" if sys.stderr.isatty() else "json"
+    try:
+        hosts = parse_hosts(url_hosts)
+    except CallerError as error:
+        report(error)
+        raise typer.Exit(1) from None
     settings = Settings(
         data_dir=data_dir,
         host=host,
@@ -82,11 +122,15 @@ def serve(
         dev=dev,
         public_actors=public_actors,
         allow_private_urls=allow_private_urls,
+        url_hosts=hosts,
+        images=images,
         admin_token=admin_token(),
         log_format=cast(Literal["json", "console"], shown),
         log_level=log_level.value,
         profile=profile.value,
         threads=threads,
+        memory_reserve=memory_reserve,
+        limits=Limits(actors=max_actors),
         failpoint=failpoint(),
     )
     console = Console(stderr=True, highlight=False)

@@ -6,6 +6,8 @@ host at all (a proxy's page, nobody listening) is an error of the group `client`
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
@@ -14,10 +16,15 @@ from msgspec.structs import replace
 
 from host.model.errors import DormiceError, ErrorInfo, UnavailableError, error_from_info
 from host.model.snapshot import ActorSnapshot
+from host.model.status import ActorStatus
 
-__all__ = ["decode_answer", "decode_snapshot", "error_of", "unreachable"]
+__all__ = ["decode_answer", "decode_snapshot", "decode_status", "error_of", "unreachable"]
 
 T = TypeVar("T")
+
+RAY_HEADER = "x-rivet-ray-id"
+# It is shown in a terminal: nothing but what a host puts there.
+_RAY = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 
 
 class _Error(Struct, frozen=True):
@@ -34,8 +41,15 @@ def decode_answer(body: bytes, kind: type[T]) -> T:
         raise DormiceError("client", "bad_answer", f"the answer is not what a host sends: {error}") from error
 
 
-def error_of(status: int, body: bytes, retry_after: str | None = None) -> DormiceError:
-    """The exception for an answer that is no success."""
+def error_of(status: int, body: bytes, headers: Mapping[str, str]) -> DormiceError:
+    """The exception for an answer that is no success, with its ray id; the names of `headers` are in any case."""
+    error = _error_of(status, body, headers.get("retry-after"))
+    ray = headers.get(RAY_HEADER, "")
+    error.ray = ray if _RAY.match(ray) else ""
+    return error
+
+
+def _error_of(status: int, body: bytes, retry_after: str | None) -> DormiceError:
     try:
         told = msgspec.json.decode(body, type=_Error)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -51,13 +65,23 @@ def _info(told: _Error) -> ErrorInfo:
 
 def decode_snapshot(body: bytes) -> ActorSnapshot:
     """Its `last_error` travels as errors do, with metadata as JSON; everything else is the record as it is."""
+    fields, error = _split_error(body)
+    snapshot = decode_answer(fields, ActorSnapshot)
+    return snapshot if error is None else replace(snapshot, last_error=error)
+
+
+def decode_status(body: bytes) -> ActorStatus:
+    """In the same way."""
+    fields, error = _split_error(body)
+    status = decode_answer(fields, ActorStatus)
+    return status if error is None else replace(status, last_error=error)
+
+
+def _split_error(body: bytes) -> tuple[bytes, ErrorInfo | None]:
     fields = decode_answer(body, dict[str, Raw])
     told = bytes(fields.get("last_error", Raw(b"null")))
     fields["last_error"] = Raw(b"null")
-    snapshot = decode_answer(msgspec.json.encode(fields), ActorSnapshot)
-    if told == b"null":
-        return snapshot
-    return replace(snapshot, last_error=_info(decode_answer(told, _Error)))
+    return msgspec.json.encode(fields), None if told == b"null" else _info(decode_answer(told, _Error))
 
 
 def unreachable(endpoint: str, reason: object) -> DormiceError:

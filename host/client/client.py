@@ -11,7 +11,7 @@ BigInt). Every method raises `host.model.errors.DormiceError`s: the host's own, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -19,19 +19,24 @@ import httpx
 import msgspec
 from msgspec import Raw, Struct
 
-from host.client.answers import decode_answer, decode_snapshot, error_of, unreachable
+from host.client.answers import decode_answer, decode_snapshot, decode_status, error_of, unreachable
 from host.client.records import (
     ActorInfo,
     ActorPage,
     DeadLetterInfo,
     DeadLetterPage,
     DefinitionInfo,
+    DeployHistory,
     HealthInfo,
+    ModuleDetails,
     ModuleInfo,
+    RollbackInfo,
 )
 from host.client.session import SessionSocket
 from host.client.socket import ActorSocket, open_socket
 from host.model.snapshot import ActorSnapshot
+from host.model.status import ActorStatus
+from host.model.usage import TenantUsage
 from host.wire.cbor import value_to_cbor
 from host.wire.keys import encode_key
 from host.wire.values import from_python, to_python
@@ -94,17 +99,41 @@ class Client:
         """`content_type` is `application/wasm` or `text/javascript`."""
         return await self._ask("POST", "/modules", ModuleInfo, content=data, content_type=content_type)
 
+    async def module(self, digest: str) -> ModuleDetails:
+        """A stored module, with the report of its admission; `digest` with or without `sha256:`."""
+        return decode_answer(await self.module_json(digest), ModuleDetails)
+
+    async def module_json(self, digest: str) -> bytes:
+        """The same as the host sends it."""
+        return bytes(await self._ask("GET", f"/modules/{_part(digest)}", Raw))
+
     async def define(self, name: str, module: str, **more: Any) -> DefinitionInfo:
         """A new version of a definition; `options` and `limits` as the control plane takes them."""
         return await self._put_definition(name, {"module": module, **more})
 
-    async def deploy(self, name: str, data: bytes, content_type: str) -> DefinitionInfo:
+    async def deploy(self, name: str, data: bytes, content_type: str, **more: Any) -> DefinitionInfo:
+        """`more` is as for `define`; `rollout={"percent": 10}` begins with some of the actors, `{"now": True}` with
+        those that are awake, without waiting for their next wake."""
         module = await self.upload(data, content_type)
-        return await self.define(name, module.digest)
+        return await self.define(name, module.digest, **more)
 
-    async def deploy_url(self, name: str, url: str, sha256: str) -> DefinitionInfo:
+    async def deploy_url(self, name: str, url: str, sha256: str, **more: Any) -> DefinitionInfo:
         """The host loads the module itself."""
-        return await self._put_definition(name, {"url": url, "sha256": sha256})
+        return await self._put_definition(name, {"url": url, "sha256": sha256, **more})
+
+    async def roll_out(
+        self, name: str, *, percent: int | None = None, now: bool = False, rate: int | None = None
+    ) -> DefinitionInfo:
+        """Gives the newest version to so many percent of the actors, or to those awake now, `rate` a second."""
+        return await self._rollout(name, "rollout", DefinitionInfo, percent, now, rate)
+
+    async def roll_back(self, name: str, *, now: bool = False, rate: int | None = None) -> RollbackInfo:
+        """Makes a new version of what the one before the newest was; the newest has failed then."""
+        return await self._rollout(name, "rollback", RollbackInfo, None, now, rate)
+
+    async def deploys(self, name: str) -> DeployHistory:
+        """The versions of a definition and how they go, the newest first."""
+        return await self._ask("GET", f"/definitions/{_part(name)}/versions", DeployHistory)
 
     # actors ------------------------------------------------------------------------------------------------------
 
@@ -145,11 +174,20 @@ class Client:
         )
         return DeadLetterPage(listed.dead_letters, listed.pagination.cursor)
 
+    async def status(self, actor_id: str) -> ActorStatus:
+        """How the actor is; it is not woken for it."""
+        return decode_status(await self._ask("GET", f"/actors/{_part(actor_id)}/status", Raw))
+
+    async def reload(self, actor_id: str) -> ActorStatus:
+        """Starts a running actor anew, or tries a failed one now; how it is then."""
+        return decode_status(await self._ask("POST", f"/actors/{_part(actor_id)}/reload", Raw))
+
     async def sleep(self, actor_id: str) -> None:
         """Returns once the actor sleeps."""
         await self._ask("POST", f"/actors/{_part(actor_id)}/sleep", Raw)
 
     async def destroy(self, actor_id: str) -> None:
+        """Returns once nothing is left of the actor; its code may take some seconds for its end."""
         await self._ask("DELETE", f"/actors/{_part(actor_id)}", Raw)
 
     async def call(self, actor_id: str, action: str, *args: Any) -> Any:
@@ -169,9 +207,25 @@ class Client:
         url = f"{gateway}/websocket/{path.lstrip('/')}"
         return SessionSocket("ws" + url.removeprefix("http"), f"{gateway}/session", self._http, self._token)
 
+    async def usage(self, tenant: str) -> TenantUsage:
+        """What a tenant uses, and its quotas."""
+        return await self._ask("GET", f"/tenants/{_part(tenant)}/usage", TenantUsage)
+
+    async def set_quotas(self, tenant: str, quotas: Mapping[str, int]) -> TenantUsage:
+        """In place of the quotas that the tenant had of its own."""
+        body = msgspec.json.encode({"quotas": dict(quotas)})
+        return await self._ask("PUT", f"/tenants/{_part(tenant)}/quotas", TenantUsage, content=body)
+
     async def health(self) -> HealthInfo:
         """`up` or `draining`."""
         return await self._ask("GET", "/health", HealthInfo, also=503)
+
+    async def _rollout(
+        self, name: str, what: str, kind: type[T], percent: int | None, now: bool, rate: int | None
+    ) -> T:
+        given = {"percent": percent, "now": now or None, "rate": rate}
+        body = msgspec.json.encode({key: value for key, value in given.items() if value is not None})
+        return await self._ask("POST", f"/definitions/{_part(name)}/{what}", kind, content=body)
 
     async def _put_definition(self, name: str, body: dict[str, Any]) -> DefinitionInfo:
         return await self._ask("PUT", f"/definitions/{_part(name)}", DefinitionInfo, content=msgspec.json.encode(body))
@@ -201,7 +255,7 @@ class Client:
         except httpx.HTTPError as error:
             raise unreachable(self.endpoint, type(error).__name__) from error
         if not answer.is_success and answer.status_code != also:
-            raise error_of(answer.status_code, answer.content, answer.headers.get("retry-after"))
+            raise error_of(answer.status_code, answer.content, answer.headers)
         return decode_answer(answer.content, kind)
 
 

@@ -6,7 +6,22 @@ from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["ActorInfo", "ActorPage", "DeadLetterInfo", "DeadLetterPage", "DefinitionInfo", "HealthInfo", "ModuleInfo"]
+from host.model.definitions import DeployFailure, Manifest
+from host.model.report import ModuleReport
+
+__all__ = [
+    "ActorInfo",
+    "ActorPage",
+    "DeadLetterInfo",
+    "DeadLetterPage",
+    "DefinitionInfo",
+    "DeployHistory",
+    "HealthInfo",
+    "ModuleDetails",
+    "ModuleInfo",
+    "RollbackInfo",
+    "VersionInfo",
+]
 
 
 class ActorInfo(Struct, frozen=True):
@@ -56,10 +71,45 @@ class ModuleInfo(Struct, frozen=True):
     size: int
 
 
+class ModuleDetails(ModuleInfo, frozen=True, kw_only=True):
+    """`report` is None if the module was stored before there were reports; its counts that are 0 are left out."""
+
+    manifest: Manifest
+    stored_at: int
+    source_url: str | None = None
+    report: ModuleReport | None = None
+
+
 class DefinitionInfo(Struct, frozen=True):
+    """`awake` is set if the actors that are awake are being moved to it: how many there are."""
+
     name: str
     version: int
     module: str
+    percent: int = 100
+    awake: int | None = None
+
+
+class RollbackInfo(DefinitionInfo, frozen=True, kw_only=True):
+    """The version that was taken back, and the one whose module the new version has."""
+
+    from_version: int
+    to_version: int
+
+
+class VersionInfo(DefinitionInfo, frozen=True, kw_only=True):
+    """How the deploy of one version goes; `reason` is why it failed."""
+
+    created_at: int
+    status: str
+    reason: str | None = None
+
+
+class DeployHistory(Struct, frozen=True):
+    """The newest first; of the starts that failed the latest of each actor and version."""
+
+    versions: list[VersionInfo]
+    failures: list[DeployFailure]
 
 
 class HealthInfo(Struct, frozen=True):

@@ -6,7 +6,8 @@ the session's window: every message is handled once and in order, and `receive` 
 How: it chooses a secret; it counts the frames it has got; it keeps each message until the host says that it is on disk.
 After a break it asks what is on disk, comes back with both numbers, and sends again what it still has; the host drops
 what it had already. Nothing is sent before the session itself is known to be on disk: until then it can only be opened
-again, and after that a host that does not know it has lost it.
+again (under a new secret if the first one's session has ended meanwhile), and after that a host that does not know it
+has lost it: then it asks for its session and for no other.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class SessionSocket:
         self._http = http
         self._token = token
         self._patience = patience
-        self._secret = secrets.token_urlsafe(24)
+        self._secret = _new_secret()
         self._seen = 0
         self._kept: deque[str | bytes] = deque()
         self._first = 1  # the index of the first message that is kept
@@ -160,8 +161,11 @@ class SessionSocket:
     async def _attempt(self) -> ClientConnection:
         if self._confirmed:
             await self._learn()
-        query = urlencode({"dm-session": self._secret, "dm-last-seen": self._seen, "dm-next": self._first})
-        connection = await dial(f"{self._url}{'&' if '?' in self._url else '?'}{query}", self._token)
+        query = {"dm-session": self._secret, "dm-last-seen": self._seen, "dm-next": self._first}
+        if self._confirmed:
+            query["dm-resume"] = 1  # never a new session in the place of one that ended since it was asked about
+        mark = "&" if "?" in self._url else "?"
+        connection = await dial(f"{self._url}{mark}{urlencode(query)}", self._token)
         try:
             if not self._confirmed:
                 await self._learn()
@@ -200,11 +204,15 @@ class SessionSocket:
         except httpx.HTTPError as error:
             raise unreachable(self._state_url, type(error).__name__) from error
         if not answer.is_success:
-            told = error_of(answer.status_code, answer.content, answer.headers.get("retry-after"))
+            told = error_of(answer.status_code, answer.content, answer.headers)
             if told.name == "session/not_found" and self._confirmed:
                 self._ended = self._ended or SessionLost(4004, "session.not_found")
                 raise self._ended
-            told.retryable = told.retryable or told.name == "session/not_found"
+            if told.name == "session/not_found":
+                # It was never opened, or has ended before this client knew of it. Nothing was sent, so a new one is as
+                # good; the old secret may not open another.
+                self._secret = _new_secret()
+                told.retryable = True
             raise told
         received = decode_answer(answer.content, _State).received
         while self._first <= received and self._kept:
@@ -230,3 +238,7 @@ class SessionSocket:
             kind = SessionLost if code in _LOST else SocketClosed
             self._ended = self._ended or kind(code, reason)
             raise self._ended
+
+
+def _new_secret() -> str:
+    return secrets.token_urlsafe(24)

@@ -82,7 +82,7 @@ async def dial(url: str, token: str | None) -> ClientConnection:
         )
     except InvalidStatus as error:
         answer = error.response
-        raise error_of(answer.status_code, bytes(answer.body or b""), answer.headers.get("retry-after")) from error
+        raise error_of(answer.status_code, bytes(answer.body or b""), answer.headers) from error
     except (OSError, TimeoutError, InvalidHandshake, InvalidMessage) as error:
         # without the query string: it may hold a session's secret
         raise unreachable(url.partition("?")[0], type(error).__name__) from error

@@ -20,7 +20,7 @@ from host.gateway.headers import reply_headers, request_headers
 from host.gateway.sessions import SECRET_HEADER, session_hash
 from host.gateway.targets import DirectTarget, Target, parse_target
 from host.gateway.values import action_args, conn_params, require_json_encoding
-from host.model.errors import CallerError, GuestFault, error_from_info
+from host.model.errors import CallerError, GuestFault, counted_error
 from host.model.ids import is_id
 from host.model.records import ActorRecord
 from host.model.tunnel import ActionCall, HttpCall
@@ -84,7 +84,7 @@ class ActorRoutes:
         if secret is None:
             raise CallerError("request", "invalid", f"the header {SECRET_HEADER} is missing: the secret of the session")
         sockets = self._deps.sockets
-        found = await sockets.session(record.actor_id, session_hash(sockets.session_key, secret))
+        found = await sockets.sessions.state(record.actor_id, session_hash(sockets.session_key, secret))
         if found is None:
             raise CallerError("session", "not_found", "there is no such session of this actor (any more)")
         received, sent, expires_at = found
@@ -102,7 +102,7 @@ class ActorRoutes:
         record = exchange.record = await self.resolve(target)
         reply = await deps.service.action(ActionCall(record.actor_id, unquote(target.rest[1:]), args, exchange.ray))
         if reply.error is not None:
-            raise error_from_info(reply.error)
+            raise counted_error(reply.error)
         return Response(b'{"output":%b}' % reply.output, media_type="application/json")
 
     async def _request(self, exchange: Exchange, target: Target) -> Response:
@@ -114,7 +114,7 @@ class ActorRoutes:
         call = HttpCall(record.actor_id, request.method, target.url, headers, body, exchange.ray)
         reply = await deps.service.request(call)
         if reply.error is not None:
-            raise error_from_info(reply.error)
+            raise counted_error(reply.error)
         if not 200 <= reply.status <= 599:
             raise GuestFault("bad_reply", "the actor answered with a status that is none", detail=str(reply.status))
         bodiless = reply.status in (204, 304)

@@ -7,13 +7,16 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from starlette.responses import Response
 
 from host.gateway.bodies import read_body
+from host.gateway.deploys import DeployApi, Rollout, definition_document
 from host.gateway.exchange import Deps, Endpoint, Exchange, json_response
 from host.gateway.letters import letters_page
+from host.gateway.namespaces import namespace_of
 from host.gateway.snapshots import snapshot_as_cbor, snapshot_as_json
-from host.model.definitions import Definition, DefinitionOptions, ModuleRecord
+from host.model.definitions import DefinitionOptions, ModuleRecord
 from host.model.errors import CallerError
 from host.model.limits import LIMITS, limits_with
 from host.modules.hashes import parse_digest
@@ -37,11 +40,17 @@ class _DefinitionBody(Struct, forbid_unknown_fields=True):
     sha256: str | None = None
     options: dict[str, Any] = {}
     limits: dict[str, Any] = {}
+    rollout: Rollout = Rollout()
+
+
+class _QuotasBody(Struct, forbid_unknown_fields=True):
+    quotas: dict[str, Any]
 
 
 class ControlApi:
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
+        self._deploys = DeployApi(deps)
 
     def endpoints(self) -> list[Endpoint]:
         row = Endpoint.row
@@ -52,8 +61,11 @@ class ControlApi:
             row("GET", "/definitions", "control", self.list_definitions),
             row("PUT", "/definitions/{name}", "control", self.put_definition),
             row("GET", "/definitions/{name}", "control", self.get_definition),
+            *self._deploys.endpoints(),
             row("GET", "/actors/{actor_id}/snapshot", "control", self.snapshot),
             row("GET", "/actors/{actor_id}/dead-letters", "control", self.dead_letters),
+            row("GET", "/tenants/{namespace}/usage", "control", self.usage),
+            row("PUT", "/tenants/{namespace}/quotas", "control", self.put_quotas),
             row("GET", "/limits", "control", self.limits),
             row("GET", "/metrics", "control", self.metrics),
             row("GET", "/health", "open", self.health),
@@ -85,8 +97,12 @@ class ControlApi:
         return json_response({"modules": [_module(record) for record in records]})
 
     async def get_module(self, exchange: Exchange) -> Response:
+        """As in the list, with what admission found in it; null for a module that was stored before there was that."""
         digest = parse_digest(exchange.request.path_params["digest"])
-        return json_response(_module(await self._module(exchange.namespace, digest)))
+        record = await self._module(exchange.namespace, digest)
+        report = await self._deps.storage.module_report(exchange.namespace, digest)
+        shown = None if report is None else replace(report, digest=f"sha256:{report.digest}")
+        return json_response(_module(record) | {"report": shown})
 
     async def _module(self, tenant: str, digest: str) -> ModuleRecord:
         record = await self._deps.storage.get_module(tenant, digest)
@@ -103,26 +119,27 @@ class ControlApi:
         if not _NAME.match(name):
             raise CallerError("definition", "invalid_name", "a name is 1 to 64 of A-Z, a-z, 0-9, '_', '.' and '-'")
         body = decode_strict(await self._json(exchange), _DefinitionBody)
-        options, limits = _options(body.options), _limits(body.limits)
+        options, limits, rollout = _options(body.options), _limits(body.limits), body.rollout.check()
         if body.module is not None and body.url is None and body.sha256 is None:
             record = await self._module(tenant, parse_digest(body.module))
         elif body.module is None and body.url is not None and body.sha256 is not None:
             record = await deps.modules.load_url(tenant, body.url, parse_digest(body.sha256))
         else:
             raise CallerError("request", "invalid", "give either `module`, or `url` together with `sha256`")
-        made = await deps.modules.deploy(tenant, name, record.digest, options, limits)
-        return json_response({"name": made.name, "version": made.version, "module": f"sha256:{made.module}"})
+        percent = 100 if rollout.percent is None else rollout.percent
+        made = await deps.modules.deploy(tenant, name, record.digest, options, limits, percent=percent)
+        return self._deploys.answer(made, rollout)
 
     async def list_definitions(self, exchange: Exchange) -> Response:
         found = await self._deps.storage.list_definitions(exchange.namespace)
-        return json_response({"definitions": [_definition(each) for each in found]})
+        return json_response({"definitions": [definition_document(each) for each in found]})
 
     async def get_definition(self, exchange: Exchange) -> Response:
         name, tenant = exchange.request.path_params["name"], exchange.namespace
         found = await self._deps.storage.get_definition(tenant, name)
         if found is None:
             raise CallerError("definition", "not_found", f"namespace {tenant!r} has no definition {name[:64]!r}")
-        return json_response(_definition(found))
+        return json_response(definition_document(found))
 
     # operators ---------------------------------------------------------------------------------------------------
 
@@ -142,6 +159,20 @@ class ControlApi:
         query = exchange.request.query_params
         letters = await self._deps.storage.dead_letters(record.actor_id)
         return json_response(letters_page(letters, query.get("limit"), query.get("cursor")))
+
+    async def usage(self, exchange: Exchange) -> Response:
+        """What the tenant uses, and its quotas."""
+        return json_response(await self._deps.service.usage(namespace_of(exchange.request.path_params["namespace"])))
+
+    async def put_quotas(self, exchange: Exchange) -> Response:
+        """In place of those that were set before; answers as `usage` does."""
+        tenant = namespace_of(exchange.request.path_params["namespace"])
+        body = decode_strict(await self._json(exchange), _QuotasBody)
+        for name, value in body.quotas.items():
+            if type(value) is not int:
+                raise CallerError("request", "invalid", f"quota {name[:64]!r} is not a whole number")
+        await self._deps.service.set_quotas(tenant, body.quotas)
+        return json_response(await self._deps.service.usage(tenant))
 
     async def limits(self, exchange: Exchange) -> Response:
         in_force = self._deps.limits.as_dict()
@@ -189,15 +220,4 @@ def _module(record: ModuleRecord) -> dict[str, Any]:
         "manifest": record.manifest,
         "stored_at": record.stored_at,
         "source_url": record.source_url,
-    }
-
-
-def _definition(found: Definition) -> dict[str, Any]:
-    return {
-        "name": found.name,
-        "version": found.version,
-        "module": f"sha256:{found.module}",
-        "created_at": found.created_at,
-        "options": found.options,
-        "limits": found.limits,
     }

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from host.model.errors import MASKED_MESSAGE, DormiceError, InternalError, status_of
 from host.model.ports import Metrics
 from host.model.records import ActorRecord
+from host.telemetry.limit_hits import note_limit
 from host.telemetry.logging import get_logger
 from host.wire.keys import encode_key
 
@@ -62,6 +63,8 @@ def refuse(error: Exception, *, ray: str, route: str, metrics: Metrics, actor: A
     masked = shown.group == "internal"
     status = status_of(shown.group, shown.code)
     _log(shown, traceback, status, ray, route, actor)
+    if not shown.counted:
+        note_limit(metrics, shown)
     metrics.count("errors", "user" if shown.group == "user" else shown.name)
 
     body = _ErrorBody(shown.group, shown.code, MASKED_MESSAGE if masked else shown.message)
@@ -91,8 +94,9 @@ def cut_reason(text: str) -> str:
 def _log(
     error: DormiceError, traceback: Exception | None, status: int, ray: str, route: str, actor: ActorRecord | None
 ) -> None:
-    write = log.error if status >= 500 and error.fault != "unavailable" else log.info
-    if error.fault == "unavailable":
+    write = log.error if status >= 500 else log.info
+    if error.fault == "unavailable" or error.group == "guest":
+        # a tenant whose code faults must not be able to raise the operator's alarm
         write = log.warning
     detail = error.detail
     if error.group == "internal" and detail is None:  # an error that a guest did not mean for its callers

@@ -28,20 +28,44 @@ _HOP = frozenset(
 )
 _OURS = ("x-rivet-", "x-dormice-")
 
+# Actors of all tenants answer at one origin. A cookie of one would be sent to all others, and the cookies of the site
+# that the host is part of to every tenant: neither crosses.
+_COOKIES = frozenset({"cookie", "cookie2", "set-cookie", "set-cookie2"})
+# What speaks for the whole origin, and so is not one actor's to say.
+_ORIGIN_WIDE = frozenset(
+    {
+        "alt-svc",
+        "clear-site-data",
+        "content-length",
+        "expect-ct",
+        "nel",
+        "origin-agent-cluster",
+        "public-key-pins",
+        "report-to",
+        "reporting-endpoints",
+        "service-worker-allowed",
+        "strict-transport-security",
+    }
+)
+
 # What is stored with a connection. Never authorization or cookies: a snapshot is no place for secrets.
 _SOCKET = frozenset(
     {"accept-language", "host", "origin", "user-agent", "x-forwarded-for", "x-forwarded-proto", "x-request-id"}
 )
 
+_LEFT_OUT = _HOP | _COOKIES | _ORIGIN_WIDE
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
 
 
 def request_headers(raw: RawHeaders, *, keep_bearer: Callable[[str], bool]) -> tuple[tuple[str, str], ...]:
-    """For an actor's request handler. `authorization` passes unless it is for the host: `keep_bearer` says so."""
+    """For an actor's request handler, without what is of this connection only (its own `connection` header names some).
+    `authorization` passes unless it is for the host: `keep_bearer` says so."""
+    given = list(_decoded(raw))
+    hop = _HOP.union(*(map(str.strip, value.lower().split(",")) for name, value in given if name == "connection"))
     kept = []
-    for name, value in _decoded(raw):
-        if name in _HOP or name.startswith(_OURS):
+    for name, value in given:
+        if name in hop or name in _COOKIES or name.startswith(_OURS):
             continue
         if name == "authorization" and not keep_bearer(value):
             continue
@@ -55,13 +79,13 @@ def socket_headers(raw: RawHeaders) -> tuple[tuple[str, str], ...]:
 
 def reply_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """From an actor's answer. One that HTTP cannot carry is a fault of the guest's; those that the gateway sets itself
-    (length, CORS, its own names) are left out."""
+    (length, CORS, its own names), and those that are about more than this answer (cookies, the origin) are left out."""
     kept = []
     for name, value in headers:
         if not _NAME.match(name) or _BAD_VALUE.search(value):
             raise GuestFault("bad_reply", "the actor answered with a header that HTTP cannot carry", detail=repr(name))
         lower = name.lower()
-        if lower in _HOP or lower == "content-length" or lower.startswith((*_OURS, CORS_PREFIX)):
+        if lower in _LEFT_OUT or lower.startswith((*_OURS, CORS_PREFIX)):
             continue
         kept.append((lower, value))
     return kept

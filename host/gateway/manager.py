@@ -93,7 +93,7 @@ class ManagerApi:
         return json_response({"names": {name: {"metadata": {}} for name in names}, "pagination": {}})
 
     async def delete(self, exchange: Exchange) -> Response:
-        record = await self._named(exchange)
+        record = await self._doomed(exchange)
         await self._deps.service.destroy(record.actor_id)
         return json_response({})
 
@@ -118,6 +118,18 @@ class ManagerApi:
     async def _named(self, exchange: Exchange) -> ActorRecord:
         """The actor of the path."""
         record = await self._deps.service.record(exchange.path_id())
+        exchange.guard_namespace(record.tenant)
+        exchange.record = record
+        return record
+
+    async def _doomed(self, exchange: Exchange) -> ActorRecord:
+        """The actor of the path, also if it is being destroyed: who asks for the same waits for the same end."""
+        try:
+            return await self._named(exchange)
+        except DormiceError as error:
+            record = await self._deps.service.being_destroyed(exchange.path_id())
+            if error.name != "actor/not_found" or record is None:
+                raise
         exchange.guard_namespace(record.tenant)
         exchange.record = record
         return record

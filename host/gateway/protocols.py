@@ -5,7 +5,8 @@ Written against uvicorn 0.54, which the project pins; tests hold on to each of t
 * The request line and headers are bounded (the parser itself bounds neither).
 * A body that was refused while it came is read to its end, within bounds, and thrown away: a socket that is closed with
   unread bytes in it is reset, and a reset takes the refusal away from a client that is still sending.
-* A WebSocket whose handshake is malformed gets its refusal instead of silence.
+* A WebSocket whose handshake is malformed gets its refusal instead of silence, and one that the application refuses
+  is no error of the application in the log.
 * An idle socket does not keep what only its handshake needed.
 * Messages before a malformed frame are delivered, even if both came in one piece.
 * A frame larger than the limit is closed with our reason, not the parser's text.
@@ -19,7 +20,7 @@ import asyncio
 import logging
 from typing import Any, cast
 
-from uvicorn._types import ASGIReceiveEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -147,6 +148,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.request.headers.clear()
         self.response.headers.clear()
         self.scope["headers"] = []
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True  # by its refusal; else uvicorn takes the end of the application for a fault
 
     def abort(self) -> None:
         self.transport.abort()

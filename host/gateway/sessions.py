@@ -18,7 +18,7 @@ from host.model.errors import CallerError
 __all__ = ["SECRET_HEADER", "SESSION_PARAMS", "Comeback", "comeback_of", "session_hash"]
 
 SECRET_HEADER = "x-dormice-session"
-SESSION_PARAMS = frozenset({"dm-session", "dm-last-seen", "dm-next"})
+SESSION_PARAMS = frozenset({"dm-session", "dm-last-seen", "dm-next", "dm-resume"})
 
 # 128 bits are 22 characters of base64url or 32 hex digits; more is the client's choice.
 _SECRET = re.compile(r"[A-Za-z0-9._~-]{22,128}\Z")
@@ -29,15 +29,16 @@ _HIGHEST = 2**63 - 1
 
 class Comeback(Struct, frozen=True):
     """`session` is the hash of the secret, `last_seen` the index of the last frame that the client has got, `next` the
-    index of the first message that it is going to send."""
+    index of the first message that it is going to send. `resume`: it wants no other session than the one it had."""
 
     session: bytes
     last_seen: int
     next: int
+    resume: bool = False
 
     @property
     def may_be_new(self) -> bool:
-        return self.last_seen == 0 and self.next == 1
+        return self.last_seen == 0 and self.next == 1 and not self.resume
 
 
 def comeback_of(params: Sequence[tuple[str, str]], key: bytes) -> Comeback | None:
@@ -55,7 +56,10 @@ def comeback_of(params: Sequence[tuple[str, str]], key: bytes) -> Comeback | Non
     last_seen, following = _number(given, "dm-last-seen", 0), _number(given, "dm-next", 1)
     if following < 1:
         raise CallerError("guard", "query_invalid_param", "dm-next is at least 1")
-    return Comeback(session_hash(key, secret), last_seen, following)
+    resume = _number(given, "dm-resume", 0)
+    if resume > 1:
+        raise CallerError("guard", "query_invalid_param", "dm-resume is 0 or 1")
+    return Comeback(session_hash(key, secret), last_seen, following, bool(resume))
 
 
 def session_hash(key: bytes, secret: str) -> bytes:

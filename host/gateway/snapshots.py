@@ -12,7 +12,7 @@ from host.model.snapshot import ActorSnapshot
 from host.wire.cbor import dumps
 from host.wire.values import to_python
 
-__all__ = ["snapshot_as_cbor", "snapshot_as_json"]
+__all__ = ["error_document", "snapshot_as_cbor", "snapshot_as_json"]
 
 
 def snapshot_as_json(snapshot: ActorSnapshot) -> bytes:
@@ -25,11 +25,11 @@ def snapshot_as_cbor(snapshot: ActorSnapshot) -> bytes:
 
 def _document(snapshot: ActorSnapshot) -> dict[str, Any]:
     document = msgspec.structs.asdict(snapshot)
-    document["last_error"] = _error(snapshot.last_error)
+    document["last_error"] = error_document(snapshot.last_error)
     return document
 
 
-def _error(error: ErrorInfo | None) -> dict[str, Any] | None:
+def error_document(error: ErrorInfo | None) -> dict[str, Any] | None:
     if error is None:
         return None
     shown: dict[str, Any] = {"group": error.group, "code": error.code, "message": error.message}

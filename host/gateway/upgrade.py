@@ -75,12 +75,13 @@ class Upgrades:
                 params=params,
                 at=deps.clock.now_ms(),
                 session=None if comeback is None else comeback.session,
+                tenant=record.tenant,
             )
-            admitted = comeback is None or (
-                comeback.may_be_new and not deps.sockets.knows_session(record.actor_id, comeback.session)
-            )
+            admitted = comeback is None or await self._opens(record.actor_id, comeback)
             if admitted:
                 await deps.sockets.admit(opened)
+                # again: the actor may have taken its time to start
+                admitted = comeback is None or await self._opens(record.actor_id, comeback)
         except Exception as error:  # noqa: BLE001 - `refuse` logs it, and the client gets its masked form
             refusal = refuse(error, ray=ray, route=ROUTE, metrics=deps.metrics, actor=record)
             await _refuse(scope, send, refusal, ray)
@@ -99,6 +100,14 @@ class Upgrades:
             return None
         log.debug("socket opened", conn_id=opened.conn_id, actor_id=opened.actor_id, ray=ray)
         return opened, comeback, admitted
+
+    async def _opens(self, actor_id: str, comeback: Comeback) -> bool:
+        """Whether a client opens a session. A secret that had one does not open another: what the client sends may be
+        what it sent before. The rows on disk know sessions that the gateway holds no more."""
+        deps = self._deps
+        if not comeback.may_be_new or deps.sockets.sessions.knows(actor_id, comeback.session):
+            return False
+        return not await deps.storage.session_known(actor_id, comeback.session)
 
     def _authorised(self, scope: Mapping[str, Any]) -> tuple[Target, list[str]]:
         """The address and the sub-protocols offered, of someone who may use the data plane."""

@@ -1,12 +1,15 @@
 """The engine: one compiler and one heartbeat for all isolates of the process.
 
-Normally there is one; it must be closed, after the isolates were. Compiling is done here and nowhere else, and only of
-binary modules: the library would also take text. After a fork neither the engine nor any isolate may be used.
+Normally there is one; it is to be closed, after the isolates were. One that is forgotten instead ends its heartbeat
+when it is collected. Compiling is done here and nowhere else, and only of binary modules: the library would also take
+text. After a fork neither the engine nor any isolate may be used.
 """
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -33,7 +36,8 @@ _HEADER = WASM_MAGIC + b"\x01\0\0\0"
 
 class Engine:
     """`checked` sends every crossing through wasmtime's type-checking entry points. `monotonic` (seconds) lets the
-    heartbeat catch up when its thread was kept from running; without it deadlines can only come late."""
+    heartbeat catch up when its thread was kept from running; without it deadlines can only come late. `parallel` lets
+    a compilation have all cores."""
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class Engine:
         profile: Profile = "default",
         checked: bool = False,
         monotonic: Callable[[], float] | None = None,
+        parallel: bool = True,
     ) -> None:
         require_wasmtime()
         self.profile: Profile = profile
@@ -49,10 +54,11 @@ class Engine:
         self.lock: AbstractContextManager[Any] = threading.RLock()
         self.make_export: Callable[..., Export] = export_class(checked=checked)
         self._linker: Linker | None = None
-        self._engine = wasmtime.Engine(build_config(profile))
-        address = native.address_of(self._engine.ptr())
-        self.address = address
-        self.ticker = Ticker(lambda: native.engine_increment_epoch(address), monotonic)
+        self._engine = wasmtime.Engine(build_config(profile, parallel=parallel))
+        self.address = native.address_of(self._engine.ptr())
+        self.ticker = Ticker(_beat(self._engine), monotonic)
+        # not at exit: others may still be at work then
+        weakref.finalize(self, self.ticker.abandon).atexit = False
 
     def compile(self, wasm: bytes) -> Code:
         """Machine code for a binary module; `module/not_wasm` or `module/malformed`. Takes from milliseconds to seconds
@@ -81,6 +87,18 @@ class Engine:
             return Code(self, Module.deserialize(self._open(), artifact))
         except WasmtimeError as error:
             raise InternalError(f"the artifact does not fit this engine: {error}") from None
+
+    def map(self, file: int) -> Code:
+        """As `deserialize`, of the artifact that the open file begins with: its pages are mapped, not copied, so the
+        file must never be changed afterwards (it may be deleted). Raises InternalError where that is not possible."""
+        path = f"/proc/self/fd/{file}"
+        try:
+            # a directory of that name might be anything, so it has to lead to the same file
+            if not os.path.samestat(os.stat(path), os.fstat(file)):
+                raise InternalError(f"{path} is another file")
+            return Code(self, Module.deserialize_file(self._open(), path))
+        except (OSError, WasmtimeError) as error:
+            raise InternalError(f"the artifact cannot be mapped: {error}") from None
 
     def linker(self) -> Linker:
         """Every import that the host offers; built once. Call it under `lock`."""
@@ -113,3 +131,14 @@ class Engine:
         if self.ticker.stopped:
             raise InternalError("the engine is closed, or this is a forked child of its process")
         return self._engine
+
+
+def _beat(engine: wasmtime.Engine) -> Callable[[], None]:
+    """Holds the native engine for as long as the heartbeat's thread lives: an `Engine` that was forgotten without being
+    closed frees it only after the last beat."""
+    address = native.address_of(engine.ptr())
+
+    def beat(_held: wasmtime.Engine = engine) -> None:
+        native.engine_increment_epoch(address)
+
+    return beat

@@ -4,6 +4,7 @@
 * A bounded queue: past it, `run` raises `node/full` at once.
 * A job goes straight into the hands of an idle thread, the one that was busy last (its caches are warm); a thread that
   ends a job takes the next one by itself. Outcomes are collected, and the loop is woken once for all that are there.
+* The CPU time of each job on its thread is charged to its tenant before its outcome is handed over.
 * A job is never interrupted. Whoever stops waiting for one gives up its outcome only; the thread, and the tenant's
   share, are free when the job has ended. Guests end by their deadline, so closing waits for all of them.
 """
@@ -15,6 +16,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -24,15 +26,26 @@ from host.isolate.fair_queue import FairQueue
 from host.isolate.guest_thread import start_guest_thread
 from host.model.errors import InternalError, UnavailableError
 
-__all__ = ["Executor"]
+__all__ = ["CpuMeter", "Executor"]
 
 T = TypeVar("T")
 
 QUEUE_LIMIT = 16_384
 
 
+@dataclass(frozen=True, slots=True)
+class CpuMeter:
+    """`thread_time` is the CPU time of the calling thread, in seconds; `charge` is called on the event loop."""
+
+    thread_time: Callable[[], float]
+    charge: Callable[[str, float], None]
+
+
+NO_METER = CpuMeter(lambda: 0.0, lambda tenant, seconds: None)
+
+
 class _Job:
-    __slots__ = ("call", "error", "future", "result", "tenant")
+    __slots__ = ("call", "cpu", "error", "future", "result", "tenant")
 
     def __init__(self, tenant: str, call: Callable[[], Any], future: asyncio.Future[Any]) -> None:
         self.tenant = tenant
@@ -40,6 +53,7 @@ class _Job:
         self.future = future
         self.result: Any = None
         self.error: BaseException | None = None
+        self.cpu = 0.0
 
 
 class _Worker:
@@ -57,12 +71,15 @@ class _Worker:
 class Executor:
     """An async context manager; `run` belongs to the event loop that entered it."""
 
-    def __init__(self, threads: int | None = None, *, queue_limit: int = QUEUE_LIMIT) -> None:
+    def __init__(
+        self, threads: int | None = None, *, queue_limit: int = QUEUE_LIMIT, meter: CpuMeter = NO_METER
+    ) -> None:
         self.threads = threads if threads is not None else max(4, 2 * (os.cpu_count() or 1))
         if self.threads < 1:
             raise ValueError("an executor needs a thread")
         self.share = max(1, self.threads // 2)
         self._queue_limit = queue_limit
+        self._meter = meter
         self._lock = threading.Lock()
         self._queue: FairQueue[_Job] = FairQueue(self.share)
         self._workers: list[_Worker] = []
@@ -144,16 +161,19 @@ class Executor:
     def _work(self, worker: _Worker) -> None:
         """The life of a thread; woken without a job, it ends."""
         wait, lock, queue = worker.wake.acquire, self._lock, self._queue
+        cpu = self._meter.thread_time
         while True:
             wait()
             job, worker.job = worker.job, None
             if job is None:
                 return
             while job is not None:
+                began = cpu()
                 try:
                     job.result = job.call()
                 except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the job
                     job.error = error
+                job.cpu = cpu() - began
                 with lock:
                     queue.done(job.tenant)
                     taken = queue.take()
@@ -177,6 +197,7 @@ class Executor:
             self._collecting = False
         for job in outcomes:
             future = job.future
+            self._meter.charge(job.tenant, job.cpu)
             if future.done():  # nobody waits any more
                 continue
             error = job.error

@@ -42,6 +42,7 @@ __all__ = [
     "instantiate_fault",
     "last_cause",
     "memory_fault",
+    "stack_fault",
     "stopped_by_host",
     "take_text",
     "trap_fault",
@@ -61,12 +62,22 @@ def _metadata(limit: str, used: int, allowed: int) -> bytes:
 
 
 def deadline_fault(limits: Limits, detail: str | None = None) -> GuestFault:
+    """How long it would have run nobody knows: what it used is all that it was allowed."""
     allowed = limits.turn_deadline
     return GuestFault(
         "deadline",
         f"turn_deadline: the guest ran longer than {allowed} ms, {allowed} ms allowed; do less in one turn",
         detail=detail,
-        metadata=b'{"limit":"turn_deadline","allowed":%d}' % allowed,
+        metadata=_metadata("turn_deadline", allowed, allowed),
+    )
+
+
+def stack_fault(limits: Limits, detail: str | None = None) -> GuestFault:
+    return GuestFault(
+        "stack",
+        f"stack: the guest's call stack is exhausted, {limits.stack} bytes allowed; recurse less deeply",
+        detail=detail,
+        metadata=_metadata("stack", limits.stack, limits.stack),
     )
 
 
@@ -131,7 +142,7 @@ def trap_fault(text: str, code: int | None, limits: Limits, used: int, initial: 
     if code == _INTERRUPT:
         return deadline_fault(limits, text)
     if code == _STACK_OVERFLOW:
-        return GuestFault("stack", "the guest's call stack is exhausted; recurse less deeply", detail=text)
+        return stack_fault(limits, text)
     if used > initial and used * 8 >= limits.memory * 7:
         return memory_fault(limits, used, text)
     cause = last_cause(text).removeprefix("wasm trap: ") or "unknown"
@@ -142,5 +153,17 @@ def instantiate_fault(text: str, limits: Limits) -> DormiceError:
     """Instantiation failed without a trap: a limit of the store, or this machine has no room left."""
     if "os error" in text or "mmap" in text or "allocate" in text:
         return UnavailableError("node", "full", "this node has no room for another isolate; try later", detail=text)
-    what = "tables" if "table" in text else "memory"
-    return GuestFault("memory", f"{what}: the module asks for more than its limits allow: {text[:200]}", detail=text)
+    what = "table_elements" if "table" in text else "memory"
+    allowed = limits.table_elements if what == "table_elements" else limits.memory
+    return GuestFault(
+        "memory",
+        f"{what}: the module asks for more than its limits allow, {allowed}: {text[:200]}",
+        detail=text,
+        metadata=_asked(what, text, allowed),
+    )
+
+
+def _asked(limit: str, text: str, allowed: int) -> bytes:
+    """wasmtime says what was asked for in words only; failing that, it was more than is allowed."""
+    numbers = [int(number) for number in re.findall(r"\d+", text)]
+    return _metadata(limit, max([number for number in numbers if number > allowed], default=allowed + 1), allowed)

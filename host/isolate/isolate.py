@@ -24,7 +24,6 @@ from host.model.limits import Limits
 
 __all__ = ["Isolate"]
 
-_TABLES = 4
 _WORD = 0xFFFF_FFFF
 
 # Between the answer 1 of `interrupted` and the trap: time for an interpreter to log where it stood and to leave.
@@ -69,7 +68,7 @@ class Isolate:
         self._used = 0
         self._store: int = native.store_new(engine.address, None, None)
         self._context: int = native.store_context(self._store)
-        native.store_limiter(self._store, limits.memory, limits.table_elements, 1, _TABLES, 1)
+        native.store_limiter(self._store, limits.memory, limits.table_elements, 1, limits.module_tables, 1)
         self._cell = Cell(self._context, limits, host, engine.ticker)
         self._lock = self._cell.lock
         CELLS[self._context] = self._cell

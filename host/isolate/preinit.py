@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from host.isolate.wasmbin import Reader, Section, join, malformed, sections, signed, unsigned
 
-__all__ = ["bake", "export_globals"]
+__all__ = ["bake", "export_globals", "exported_globals"]
 
 IMPORT, MEMORY, GLOBAL, EXPORT, START, DATA_COUNT, DATA = 2, 5, 6, 7, 8, 12, 11
 _PAGE = 65_536
@@ -109,6 +109,24 @@ def export_globals(wasm: bytes) -> tuple[bytes, dict[int, str]]:
     extra = [(name, _EXPORT_GLOBAL, index) for index, name in names.items()]
     out = [Section(EXPORT, _write_exports(_exports(s.body) + extra)) if s.number == EXPORT else s for s in parts]
     return join(out), names
+
+
+def exported_globals(wasm: bytes) -> dict[int, str]:
+    """The names under which a module exports its mutable globals already, by index; one that it keeps to itself could
+    not be read, so it is refused."""
+    parts = sections(wasm)
+    _refuse_imports(parts)
+    mutable: list[int] = []
+    exported: dict[int, str] = {}
+    for section in parts:
+        if section.number == GLOBAL:
+            mutable = [index for index, (_, changes, _) in enumerate(_globals(section.body)) if changes]
+        elif section.number == EXPORT:
+            exported = {index: name for name, kind, index in _exports(section.body) if kind == _EXPORT_GLOBAL}
+    hidden = [index for index in mutable if index not in exported]
+    if hidden:
+        raise malformed(f"the mutable globals {hidden} are not exported, so they cannot be captured")
+    return {index: exported[index] for index in mutable}
 
 
 def _constant(kind: int, word: bytes) -> bytes:

@@ -40,7 +40,7 @@ class Ticker:
         wait, seconds, monotonic = self._stop.wait, TICK_MS / 1000, self._monotonic
         last = monotonic() if monotonic else 0.0
         owed = 0.0
-        while not wait(seconds):
+        while not wait(seconds) and not self.stopped:
             step = 1
             if monotonic:
                 now = monotonic()
@@ -53,6 +53,11 @@ class Ticker:
             for _ in range(step):
                 self.ticks += 1
                 self._beat()
+
+    def abandon(self) -> None:
+        """The thread ends by itself, within a tick. Takes no lock and waits for nothing, so a garbage collection may
+        call it on any thread at any moment, on the ticker's own in the middle of its wait too."""
+        self.stopped = True
 
     def stop(self) -> None:
         """Ends the thread and waits for it; safe to call twice."""

@@ -6,7 +6,7 @@ does not add up is `module/malformed`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from host.model.errors import TenantError
@@ -22,6 +22,7 @@ __all__ = [
     "sections",
     "signed",
     "unsigned",
+    "walk",
 ]
 
 HEADER = b"\0asm\x01\0\0\0"
@@ -80,15 +81,21 @@ class Reader:
         return value
 
     def signed(self, bits: int) -> int:
+        """The same in two's complement; the bits beyond the width repeat the sign."""
         value = shift = 0
         while True:
             byte = self.byte()
             value |= (byte & 0x7F) << shift
             shift += 7
             if not byte & 0x80:
-                return value - (1 << shift) if byte & 0x40 else value
+                break
             if shift >= bits:
                 raise malformed("a number is too long")
+        if byte & 0x40:
+            value -= 1 << shift
+        if not -(1 << bits - 1) <= value < 1 << bits - 1:
+            raise malformed("a number is too large")
+        return value
 
     def name(self) -> str:
         try:
@@ -118,16 +125,19 @@ def signed(value: int) -> bytes:
 
 def sections(wasm: bytes) -> list[Section]:
     """The sections in their order; their bodies are not looked into."""
+    return list(walk(wasm))
+
+
+def walk(wasm: bytes) -> Iterator[Section]:
+    """The same one after the other, for a reader that stops at the first that is wrong."""
     if wasm[:4] != HEADER[:4]:
         raise TenantError("module", "not_wasm", "the bytes do not begin with the Wasm magic \\0asm")
     if wasm[:8] != HEADER:
         raise malformed("not a core module of Wasm version 1")
     reader = Reader(wasm, 8)
-    found = []
     while reader.left:
         number = reader.byte()
-        found.append(Section(number, reader.take(reader.unsigned())))
-    return found
+        yield Section(number, reader.take(reader.unsigned()))
 
 
 def join(parts: Iterable[Section]) -> bytes:

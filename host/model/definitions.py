@@ -6,13 +6,23 @@ from typing import Literal
 
 from msgspec import Struct
 
-__all__ = ["CAPABILITIES", "Definition", "DefinitionOptions", "Manifest", "ModuleKind", "ModuleRecord"]
+__all__ = [
+    "CAPABILITIES",
+    "Definition",
+    "DefinitionOptions",
+    "DeployFailure",
+    "DeployStatus",
+    "Manifest",
+    "ModuleKind",
+    "ModuleRecord",
+]
 
 ModuleKind = Literal["wasm", "js"]
 Codec = Literal["json", "framed"]
+DeployStatus = Literal["live", "failed"]
 
 # What a manifest may list. A capability that is not listed is not granted. `log`, `now` and `random` are always there.
-CAPABILITIES: frozenset[str] = frozenset({"kv", "state", "alarm", "socket", "timer", "sleep"})
+CAPABILITIES: frozenset[str] = frozenset({"kv", "state", "alarm", "socket", "timer", "sleep", "destroy"})
 
 
 class Manifest(Struct, frozen=True, omit_defaults=True):
@@ -49,7 +59,8 @@ class DefinitionOptions(Struct, frozen=True, omit_defaults=True, forbid_unknown_
 
 
 class Definition(Struct, frozen=True):
-    """One version of a definition. `limits` are overrides by name, already checked against the operator's maxima."""
+    """One version of a definition. `limits` are overrides by name, already checked against the operator's maxima.
+    `status`, `percent` (of the actors that it may reach) and `reason` (why it failed) tell how its deploy goes."""
 
     tenant: str
     name: str
@@ -58,3 +69,15 @@ class Definition(Struct, frozen=True):
     created_at: int
     options: DefinitionOptions = DefinitionOptions()
     limits: dict[str, int] = {}
+    status: DeployStatus = "live"
+    percent: int = 100
+    reason: str | None = None
+
+
+class DeployFailure(Struct, frozen=True):
+    """An actor could not start on a version, at the time `at` (ms)."""
+
+    version: int
+    actor_id: str
+    at: int
+    reason: str

@@ -14,6 +14,7 @@ __all__ = [
     "ActorChange",
     "CommitUnit",
     "DeferredTimer",
+    "EndedSessions",
     "IndexUpdate",
     "KvDelete",
     "KvDeleteRange",
@@ -81,8 +82,9 @@ class DeferredTimer(Struct, frozen=True):
 class TurnEffects(Struct, frozen=True):
     """What one turn recorded. `state` is the new document or None for unchanged. `alarms` maps an id to its new row,
     or to None when cancelled. `connections` maps a conn to its new (state, tags). `held` is what holds the actor from
-    now on, as (promises that keep it awake, promises that its stop waits for), or None for unchanged. Sizes in raw
-    bytes."""
+    now on, as (promises that keep it awake, promises that its stop waits for), or None for unchanged. `refused` counts
+    the host calls that a limit refused, by its name. `logs_dropped` counts lines of this turn, `logs_told` those of
+    which the log is to say now that they were dropped. Sizes in raw bytes."""
 
     kv: tuple[KvOp, ...] = ()
     state: bytes | None = None
@@ -92,8 +94,11 @@ class TurnEffects(Struct, frozen=True):
     logs: tuple[LogLine, ...] = ()
     timers: tuple[DeferredTimer, ...] = ()
     sleep: bool = False
+    destroy: bool = False
     held: tuple[int, int] | None = None
     logs_dropped: int = 0
+    logs_told: int = 0
+    refused: dict[str, int] = {}
     size: int = 0
 
 
@@ -124,6 +129,16 @@ class OutboxTrim(Struct, frozen=True):
     start: int
 
 
+class EndedSessions(Struct, frozen=True):
+    """Sessions that ended at the time `at` (ms), by the hashes of their secrets. They are remembered, so that no secret
+    opens a second session; those that ended before `before`, and all but the latest `keep`, are forgotten."""
+
+    sessions: tuple[bytes, ...]
+    at: int
+    before: int
+    keep: int
+
+
 class ActorChange(Struct, frozen=True):
     """New values of the actor's own row. All of them are written together when the change is present."""
 
@@ -137,6 +152,7 @@ class ActorChange(Struct, frozen=True):
     started_at: int | None
     slept_at: int | None
     drop_input: bool = False
+    held_version: int | None = None
 
 
 class CommitUnit(Struct, frozen=True):
@@ -145,8 +161,9 @@ class CommitUnit(Struct, frozen=True):
     the stored one plus one. `wake_at` is written when `alarms` or `alarms_gone` is not empty, or `claims` is set.
 
     Order inside: kv in order; then state, alarms_gone, alarms, connections, outbox, outbox_trims, indexes,
-    connections_gone (their outbox with them), attempts, attempts_gone, dead letters, actor change. An outbox frame
-    moves `sent_index` and `sent_bytes` of its connection; one of a connection without a row is not kept."""
+    connections_gone (their outbox with them), ended sessions, attempts, attempts_gone, dead letters, of which the
+    oldest `dead_letters_dropped` then go, actor change. An outbox frame moves `sent_index` and `sent_bytes` of its
+    connection; one of a connection without a row is not kept."""
 
     actor_id: str
     generation: int
@@ -166,4 +183,6 @@ class CommitUnit(Struct, frozen=True):
     attempts: tuple[AttemptRow, ...] = ()
     attempts_gone: tuple[tuple[str, str, int], ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
+    dead_letters_dropped: int = 0
+    ended_sessions: EndedSessions | None = None
     actor: ActorChange | None = None

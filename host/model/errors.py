@@ -22,6 +22,7 @@ __all__ = [
     "InternalError",
     "TenantError",
     "UnavailableError",
+    "counted_error",
     "error_from_info",
     "limit_error",
     "status_of",
@@ -47,10 +48,13 @@ HTTP_STATUS: dict[str, int] = {
     "module/fetch_failed": 502,
     "module/fetch_timeout": 504,
     "module/compile_budget": 422,
+    "module/compile_failed": 422,
     "definition/not_found": 404,
     "definition/invalid_name": 400,
     "definition/invalid_options": 400,
     "definition/in_use": 409,
+    "definition/deploy_failed": 409,
+    "definition/no_older_version": 409,
     "actor/not_found": 404,
     "actor/action_not_found": 404,
     "actor/duplicate_key": 400,
@@ -65,6 +69,7 @@ HTTP_STATUS: dict[str, int] = {
     "actor/stopping": 503,
     "actor/restarting": 503,
     "actor/start_failed": 503,
+    "actor/load_failed": 503,
     "actor/destroyed": 404,
     "actor/restarted": 503,
     "actor/poison_message": 500,
@@ -72,6 +77,7 @@ HTTP_STATUS: dict[str, int] = {
     "message/outgoing_too_long": 400,
     "storage/unavailable": 503,
     "node/full": 503,
+    "node/compiler_down": 503,
     "node/draining": 503,
     "limit/exceeded": 429,
     "auth/forbidden": 403,
@@ -127,6 +133,12 @@ class DormiceError(Exception):
         self.metadata = metadata
         self.retry_after = retry_after
         self.detail = detail
+        # The name of the limit that caused it, if one did.
+        self.limit: str | None = None
+        # Its limit has been counted already, by whoever made it.
+        self.counted = False
+        # Of the answer in which the error came, for an error of another host: its log has the detail under it.
+        self.ray = ""
 
     @property
     def name(self) -> str:
@@ -174,10 +186,19 @@ def limit_error(limit: str, used: int, allowed: int, advice: str, *, name: str =
     """An error that a limit causes: it names the limit, what was used and what is allowed, and what to do."""
     group, code = name.split("/", 1)
     metadata = b'{"limit":"%s","used":%d,"allowed":%d}' % (limit.encode(), used, allowed)
-    return CallerError(group, code, f"{limit}: {used} used, {allowed} allowed; {advice}", metadata=metadata)
+    error = CallerError(group, code, f"{limit}: {used} used, {allowed} allowed; {advice}", metadata=metadata)
+    error.limit = limit
+    return error
 
 
-_UNAVAILABLE = {"storage/unavailable", "node/full", "node/draining", "actor/starting", "actor/stopping"}
+_UNAVAILABLE = {
+    "storage/unavailable",
+    "node/full",
+    "node/draining",
+    "node/compiler_down",
+    "actor/starting",
+    "actor/stopping",
+}
 
 
 def error_from_info(info: ErrorInfo) -> DormiceError:
@@ -197,6 +218,13 @@ def error_from_info(info: ErrorInfo) -> DormiceError:
         metadata=info.metadata,
         retry_after=info.retry_after,
     )
+
+
+def counted_error(info: ErrorInfo) -> DormiceError:
+    """The same, for one that was logged and counted where it was made."""
+    error = error_from_info(info)
+    error.counted = True
+    return error
 
 
 def status_of(group: str, code: str) -> int:

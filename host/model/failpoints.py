@@ -56,6 +56,7 @@ class FailPoint(Enum):
     CALL_NOW = "call_now"
     CALL_RANDOM = "call_random"
     CALL_SLEEP = "call_sleep"
+    CALL_DESTROY = "call_destroy"
     CALL_KEEP_AWAKE = "call_keep_awake"
     CALL_TIMER = "call_timer"
     BEFORE_COMMIT = "before_commit"

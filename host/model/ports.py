@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from host.model.errors import DormiceError
 from host.model.tunnel import Opened
+from host.model.usage import TenantUsage
 
-__all__ = ["GatewayPort", "Metrics", "StateReader", "WakePort"]
+__all__ = ["CpuUser", "GatewayPort", "Metrics", "StateReader", "TenantPort", "WakePort"]
 
 
 class StateReader(Protocol):
@@ -27,6 +29,10 @@ class StateReader(Protocol):
 
     def kv_bytes(self) -> int:
         """Bytes of all keys and values as committed."""
+        ...
+
+    def kv_keys(self) -> int:
+        """How many keys, as committed."""
         ...
 
 
@@ -75,6 +81,71 @@ class WakePort(Protocol):
 
     def wake_at_changed(self, actor_id: str, wake_at: int | None) -> None:
         """The earliest alarm of the actor, after a commit."""
+        ...
+
+    def destroy_asked(self, actor_id: str) -> None:
+        """The actor asked to be destroyed, in a turn that is committed."""
+        ...
+
+
+class CpuUser(Protocol):
+    """Who waits for CPU time of its tenant."""
+
+    def signal(self) -> None:
+        """Ask again."""
+        ...
+
+
+class TenantPort(Protocol):
+    """What the actors of a tenant may use together, and what they use. Synchronous but for `load`, on the event loop.
+    A refusal names the limit, is logged and counted here."""
+
+    async def load(self, tenant: str) -> None:
+        """Reads the tenant's quotas once; before anything else is asked about a tenant its defaults hold."""
+        ...
+
+    def begin_start(self, tenant: str) -> None:
+        """One more of its actors is awake, until `end_start`; raises `limit/exceeded` with a time to try again."""
+        ...
+
+    def end_start(self, tenant: str) -> None: ...
+
+    def may_run(self, tenant: str, user: CpuUser) -> bool:
+        """Whether `user` may have CPU time now. If not, it has a place in the line and is told when to ask again."""
+        ...
+
+    def leave(self, tenant: str, user: CpuUser) -> None:
+        """It does not wait any more."""
+        ...
+
+    def charge(self, tenant: str, seconds: float) -> None:
+        """CPU time that was used."""
+        ...
+
+    def refuse_connection(self, tenant: str) -> DormiceError | None:
+        """Why the tenant may not have another connection."""
+        ...
+
+    def count_connections(self, tenant: str, change: int) -> None: ...
+
+    def timer_room(self, tenant: str) -> tuple[int, int]:
+        """(outstanding timers of the tenant, how many it may have)."""
+        ...
+
+    def count_timers(self, tenant: str, change: int) -> None: ...
+
+    async def usage(self, tenant: str) -> TenantUsage: ...
+
+    async def set_quotas(self, tenant: str, quotas: dict[str, int]) -> None:
+        """In place of those that were set before; durable when it returns. Raises `request/invalid`."""
+        ...
+
+    async def admit_module(self, tenant: str, size: int) -> None:
+        """Raises `limit/exceeded` if the tenant may not store a module of `size` bytes besides those it has."""
+        ...
+
+    async def admit_definition(self, tenant: str, name: str) -> None:
+        """The same for a definition of a new name."""
         ...
 
 

@@ -22,13 +22,15 @@ __all__ = [
 # So much of the payload of what is given up is kept.
 LETTER_PAYLOAD = 64 * 1_024
 
-# The lifecycle as it is stored: `asleep` covers running too, for a crash is a sleep nobody asked for.
-DurableLifecycle = Literal["created", "asleep", "failed"]
+# The lifecycle as it is stored: `asleep` covers running too, for a crash is a sleep nobody asked for. `destroying` is
+# the last: nobody finds the actor any more, and what is left of it is on its way out.
+DurableLifecycle = Literal["created", "asleep", "failed", "destroying"]
 
 
 class ActorRecord(Struct, frozen=True):
     """One live actor. Times in ms; `version` and `module` are those of the last start that settled with a result
-    (before the first: of the definition at creation). `wake_at` is the time of the earliest alarm, or None."""
+    (before the first: of the definition at creation). `wake_at` is the time of the earliest alarm, or None.
+    `held_version` is the one that it could not start on, and is held back from."""
 
     actor_id: str
     tenant: str
@@ -50,6 +52,8 @@ class ActorRecord(Struct, frozen=True):
     started_at: int | None = None
     slept_at: int | None = None
     kv_bytes: int = 0
+    kv_keys: int = 0
+    held_version: int | None = None
 
 
 class ConnectionRow(Struct, frozen=True):
@@ -121,10 +125,11 @@ class DeadLetter(Struct, frozen=True):
 
 
 class ActorImage(Struct, frozen=True):
-    """All that a start needs, read in one transaction."""
+    """All that a start needs, read in one transaction. `letters` is the number of dead letters."""
 
     record: ActorRecord
     state: bytes | None
     alarms: tuple[AlarmRow, ...]
     connections: tuple[ConnectionRow, ...]
     attempts: tuple[AttemptRow, ...]
+    letters: int = 0

@@ -23,7 +23,7 @@ __all__ = [
 class Opened(Struct, frozen=True):
     """A raw WebSocket that the gateway holds and wants delivered. `path` includes the query string; `params` is a
     Value; `headers` is already cut to the allow-list. `session` is the hash of the secret with which its client can
-    come back, or None for a plain connection."""
+    come back, or None for a plain connection. `tenant` is empty where the gateway does not know it."""
 
     actor_id: str
     conn_id: str
@@ -34,6 +34,7 @@ class Opened(Struct, frozen=True):
     params: bytes | None
     at: int
     session: bytes | None = None
+    tenant: str = ""
 
 
 class SocketMessage(Struct, frozen=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from posixpath import splitext
 from urllib.parse import urlsplit
 
+from host.isolate.wasmbin import HEADER
 from host.model.definitions import ModuleKind
 from host.model.errors import CallerError, TenantError
 
@@ -24,8 +25,7 @@ _KINDS: dict[str, ModuleKind] = {
 _VAGUE = ("", "text/plain", "application/octet-stream", "binary/octet-stream")
 _ENDINGS: dict[str, ModuleKind] = {".wasm": "wasm", ".js": "js", ".mjs": "js"}
 
-MAGIC = b"\0asm"
-CORE_VERSION = b"\x01\0\0\0"
+MAGIC, CORE_VERSION = HEADER[:4], HEADER[4:]
 
 
 def kind_of_type(content_type: str) -> ModuleKind:

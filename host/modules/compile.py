@@ -1,9 +1,8 @@
-"""The one place that compiles modules.
+"""The compiler for modules of our own: the JavaScript engine and its image.
 
-It is a worker thread, one at a time, so that a burst of uploads leaves the other cores to the guests; what waits is
-bounded. Whatever is compiled passes `Compiler.compile`, so a process in a jail can take the thread's place here.
-Nothing else calls `Engine.compile`, except the pre-initialisation of our own JavaScript engine. A compilation that has
-begun is not cancelled half-way.
+It is a worker thread, one at a time, so that it leaves the other cores to the guests; what waits is bounded. Tenants'
+modules never come here: they are compiled in the jail (`host.modules.admitter`). A compilation that has begun is not
+cancelled half-way.
 """
 
 from __future__ import annotations

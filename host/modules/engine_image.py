@@ -47,10 +47,11 @@ class EngineImage:
     async def js_code(self) -> Code:
         # held here besides the store's LRU: it must not be forgotten while modules come and go
         if self._code is None:
-            self._code = await self._codes.get(self.digest, self._image, "the JavaScript engine", kind="js")
+            self._code = await self._codes.get(self.digest, self.wasm, "the JavaScript engine", kind="js")
         return self._code
 
-    async def _image(self) -> bytes:
+    async def wasm(self) -> bytes:
+        """The image as a module, before it is compiled."""
         image = await run_sync(self._cache.load, IMAGE, self.digest)
         if image is None:
             image = await self._compiler.run(self._build, "building the JavaScript engine image")

@@ -1,31 +1,34 @@
 """Loads the bytes behind a tenant's URL, within bounds, and checks them against their hash.
 
-What it guarantees: http and https only; no credentials in a URL; only addresses that the guard allows, again for every
-redirect; at most `limits.redirects` of them; never more than `max_bytes` of a body in memory; a first byte and an end
-within their times; no content coding; and nothing is returned whose sha256 is not the pinned one. Errors name the
-place and the reason, never what the server said.
+What it guarantees: only URLs that the rules allow and addresses that the guard allows, again for every redirect; at
+most `limits.redirects` of them, and never from https down to http; no cookies, proxies or credentials; never more than
+`max_bytes` of a body in memory; a first byte and an end within their times; no content coding; and nothing is returned
+whose sha256 is not the pinned one. Errors name the place and the reason, never what the server said.
 """
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpcore
 import httpx
 from msgspec import Struct
 
 from host import __version__
 from host.model.clock import Clock
-from host.model.errors import CallerError, DormiceError, UnavailableError, limit_error
+from host.model.errors import DormiceError, UnavailableError, limit_error
 from host.modules.address_guard import AddressGuard
 from host.modules.hashes import require_hash
 from host.modules.transport import GuardedTransport
+from host.modules.url_rules import ANY_PUBLIC, MAX_URL, UrlRules, is_plain, parse_url, refused
 from host.telemetry.redact import strip_query
 
-__all__ = ["FetchLimits", "Fetched", "Fetcher", "parse_url"]
+__all__ = ["FetchLimits", "Fetched", "Fetcher"]
 
-MAX_URL = 8 * 1024
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _HEADERS = {
     "accept": "application/wasm, text/javascript, */*;q=0.5",
     "accept-encoding": "identity",
@@ -50,25 +53,6 @@ class Fetched(Struct, frozen=True):
     place: str
 
 
-def parse_url(text: str) -> httpx.URL:
-    """A URL that may be fetched as far as its text tells, or `module/fetch_refused`."""
-    if len(text) > MAX_URL:
-        raise _refused(f"the URL has {len(text)} characters; allowed: {MAX_URL}")
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL as error:
-        raise _refused(f"not a URL: {strip_query(text)[:200]!r}") from error
-    if url.scheme not in ("http", "https"):
-        raise _refused(f"a module is loaded from an http or https URL, not from {strip_query(text)[:80]!r}")
-    if url.userinfo:
-        raise _refused("a URL with a user name or password in it is not fetched")
-    if not url.host:
-        raise _refused(f"the URL names no host: {strip_query(text)[:200]!r}")
-    if url.port is not None and not 0 < url.port < 65_536:
-        raise _refused(f"the URL names port {url.port}; allowed: 1 to 65535")
-    return url
-
-
 class Fetcher:
     """One per host process; each fetch has connections of its own."""
 
@@ -76,18 +60,27 @@ class Fetcher:
         self,
         clock: Clock,
         guard: AddressGuard,
+        rules: UrlRules = ANY_PUBLIC,
         *,
         limits: FetchLimits | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        network: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
+        """`network` opens the connections to checked addresses; the system's if it is left out."""
         self._clock = clock
         self._guard = guard
+        self._rules = rules
+        self._network = network
         self._limits = limits if limits is not None else FetchLimits()
         self._ssl = ssl_context
 
+    def check(self, url: str) -> httpx.URL:
+        """The URL, if its text may be fetched; raises `module/fetch_refused`."""
+        return parse_url(url, self._rules)
+
     async def fetch(self, url: str, sha256: str, max_bytes: int) -> Fetched:
         """`sha256` is 64 hex digits."""
-        at = parse_url(url)
+        at = self.check(url)
         seconds = self._limits.total
         try:
             with self._clock.fail_after(seconds):
@@ -103,7 +96,7 @@ class Fetcher:
                 async with self._answer(at) as answer:
                     if answer.status_code == 200:
                         return await _read(at, answer, max_bytes)
-                    at = _redirect(at, answer)
+                    at = self._redirect(at, answer)
             except httpx.HTTPError as error:
                 raise UnavailableError(
                     "module", "fetch_failed", f"{_place(at)} could not be loaded", detail=str(error)
@@ -120,7 +113,7 @@ class Fetcher:
         if self._ssl is None:
             self._ssl = httpx.create_ssl_context(trust_env=False)
         # the transport is asked directly: a client would look into redirects before we do
-        async with GuardedTransport(self._guard, self._ssl) as transport:
+        async with GuardedTransport(self._guard, self._ssl, self._network) as transport:
             seconds = self._limits.first_byte
             try:
                 with self._clock.fail_after(seconds):
@@ -133,21 +126,25 @@ class Fetcher:
             finally:
                 await answer.aclose()
 
-
-def _redirect(at: httpx.URL, answer: httpx.Response) -> httpx.URL:
-    location = answer.headers.get("location")
-    if answer.status_code not in (301, 302, 303, 307, 308) or location is None:
-        raise UnavailableError(
-            "module",
-            "fetch_failed",
-            f"{_place(at)} answered with status {answer.status_code}",
-            retryable=answer.status_code >= 500 or answer.status_code == 429,
-        )
-    try:
-        target = at.join(location)
-    except httpx.InvalidURL as error:
-        raise _refused(f"{_place(at)} redirects to something that is no URL") from error
-    return parse_url(str(target))
+    def _redirect(self, at: httpx.URL, answer: httpx.Response) -> httpx.URL:
+        location = answer.headers.get("location")
+        if answer.status_code not in (301, 302, 303, 307, 308) or location is None:
+            raise UnavailableError(
+                "module",
+                "fetch_failed",
+                f"{_place(at)} answered with status {answer.status_code}",
+                retryable=answer.status_code >= 500 or answer.status_code == 429,
+            )
+        # joining would mend it: what is odd is refused while it is still as the server wrote it
+        if len(location) > MAX_URL or not is_plain(location):
+            raise refused(f"{_place(at)} redirects to something that is no URL")
+        try:
+            target = self.check(location if _ABSOLUTE.match(location) else str(at.join(location)))
+        except httpx.InvalidURL as error:
+            raise refused(f"{_place(at)} redirects to something that is no URL") from error
+        if at.scheme == "https" and target.scheme != "https":
+            raise refused(f"{_place(at)} redirects from https down to {target.scheme}")
+        return target
 
 
 async def _read(at: httpx.URL, answer: httpx.Response, max_bytes: int) -> Fetched:
@@ -168,10 +165,6 @@ async def _read(at: httpx.URL, answer: httpx.Response, max_bytes: int) -> Fetche
 
 def _place(url: httpx.URL) -> str:
     return strip_query(str(url))
-
-
-def _refused(message: str) -> DormiceError:
-    return CallerError("module", "fetch_refused", message)
 
 
 def _timeout(message: str) -> DormiceError:

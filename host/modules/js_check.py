@@ -9,31 +9,17 @@ from __future__ import annotations
 from hashlib import sha256
 
 import msgspec
-from msgspec import Struct
 
 from host.isolate.code import Code
 from host.isolate.isolate import Isolate
+from host.isolate.loading import read_load, run_top_level
 from host.isolate.turn_host import NullTurnHost
-from host.model.errors import GuestFault, InternalError, TenantError
+from host.model.errors import GuestFault, TenantError
 from host.model.limits import Limits
 
 __all__ = ["check_js", "check_js_text"]
 
-_CODES = ("js_syntax", "js_threw", "no_actor")
 MAX_MESSAGE = 2_000
-
-
-class _Error(Struct, frozen=True):
-    code: str
-    message: str
-    line: int | None = None
-    column: int | None = None
-    stack: str | None = None
-
-
-class _Loaded(Struct, frozen=True):
-    ok: msgspec.Raw = msgspec.Raw(b"null")
-    error: _Error | None = None
 
 
 def check_js_text(source: bytes) -> None:
@@ -51,20 +37,16 @@ def check_js_text(source: bytes) -> None:
 
 def check_js(code: Code, source: bytes, limits: Limits) -> None:
     """Loads the source into a fresh isolate of the engine. Runs guest code: on an executor thread only."""
-    isolate = Isolate(code, limits, NullTurnHost(sha256(source).digest(), limits))
+    digest = sha256(source).digest()
+    isolate = Isolate(code, limits, NullTurnHost(digest, limits))
     try:
-        reply = isolate.load(source)
+        error = read_load(run_top_level(isolate, source, digest))
     except GuestFault as fault:
         raise _fault(fault, limits) from fault
     finally:
         isolate.close()
-    try:
-        error = msgspec.json.decode(reply, type=_Loaded).error
-    except (msgspec.DecodeError, UnicodeDecodeError) as broken:
-        raise InternalError(f"the JavaScript engine answered a load with {reply[:200]!r}") from broken
     if error is not None:
-        code_name = error.code if error.code in _CODES else "js_threw"
-        raise _bad(code_name, error.message, error.line, error.column, error.stack)
+        raise _bad(error.code, error.message, error.line, error.column, error.stack)
 
 
 def _fault(fault: GuestFault, limits: Limits) -> TenantError:

@@ -7,29 +7,39 @@ never fetches anything, and that every refusal is counted and logged with its re
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from host.isolate.config import profile_key
 from host.isolate.engine import Engine
 from host.isolate.executor import Executor
 from host.model.clock import Clock
-from host.model.definitions import JS_MANIFEST, Definition, DefinitionOptions, Manifest, ModuleKind, ModuleRecord
+from host.model.definitions import Definition, DefinitionOptions, ModuleKind, ModuleRecord
 from host.model.errors import CallerError, DormiceError, InternalError, limit_error
 from host.model.limits import Limits, limits_with
-from host.model.ports import Metrics
+from host.model.ports import Metrics, TenantPort
+from host.model.report import ModuleReport
 from host.modules.address_guard import AddressGuard
-from host.modules.admit import check_magic, kind_of_type, kind_of_url
+from host.modules.admission import precheck, survey_js
+from host.modules.admit import kind_of_type, kind_of_url
+from host.modules.admitter import Admitter
 from host.modules.api import ModuleService, RunnableCode
 from host.modules.cache import ArtifactCache
 from host.modules.codes import CodeStore
 from host.modules.compile import Compiler, Progress, no_progress
+from host.modules.deployment_images import DeploymentImages
 from host.modules.engine_image import EngineImage
-from host.modules.fetch import Fetcher, parse_url
+from host.modules.fetch import Fetcher
 from host.modules.hashes import digest_of, parse_digest
+from host.modules.image_builder import JailedImageBuilder
+from host.modules.jail.jail import Jail
+from host.modules.jail.jobs import IMAGE_PROFILE
 from host.modules.js_check import check_js, check_js_text
 from host.modules.lru import Lru
-from host.modules.manifest import check_memory, manifest_of
+from host.modules.url_rules import HostPattern, UrlRules
 from host.storage.driver import Driver
 from host.telemetry.logging import get_logger
 from host.telemetry.redact import strip_query
@@ -60,26 +70,56 @@ class Modules(ModuleService):
         allow_private_urls: bool,
         metrics: Metrics,
         *,
+        url_hosts: tuple[HostPattern, ...] = (),
         progress: Progress = no_progress,
         fetcher: Fetcher | None = None,
+        tenants: TenantPort | None = None,
+        images: bool = False,
+        registered: Collection[str] = (),
     ) -> None:
+        """With `images` somebody runs `self.images.run`; without, every start of a js module loads it. The names in
+        `registered` are the program's own: nobody deploys under them."""
+        self._names = frozenset(registered)
         self._driver = driver
+        self._tenants = tenants
         self._executor = executor
         self._limits = limits
         self._clock = clock
         self._metrics = metrics
-        self._fetcher = fetcher or Fetcher(clock, AddressGuard(allow_private=allow_private_urls))
+        guard = AddressGuard(allow_private=allow_private_urls)
+        self._fetcher = fetcher or Fetcher(clock, guard, UrlRules(allow_private_urls, url_hosts))
         cache = ArtifactCache(cache_dir, cache_key, engine.profile_key, metrics)
         compiler = Compiler(engine, progress=progress)
-        self._codes = CodeStore(engine, compiler, cache, metrics)
+        self.jail = Jail(clock, limits, metrics, progress=progress)
+        admitter = Admitter(self.jail, cache, limits, engine.profile, metrics)
+        self._codes = CodeStore(engine, compiler, cache, metrics, admitter)
         self._image = EngineImage(
             engine, compiler, self._codes, cache, engine_wasm=engine_wasm(), prelude=prelude().encode()
+        )
+        self.images = DeploymentImages(
+            engine,
+            cache,
+            JailedImageBuilder(
+                self.jail,
+                self._image,
+                ArtifactCache(cache_dir, cache_key, profile_key(IMAGE_PROFILE), metrics),
+                engine.profile,
+                limits,
+            ),
+            self._bytes,
+            metrics,
+            inputs=self._image.digest,
+            on=images,
         )
         self._runnable: Lru[tuple[str, str], RunnableCode] = Lru(KEPT_SOURCE)
 
     async def warm(self) -> None:
         """Has the JavaScript engine ready; called when the host starts, so that no tenant waits for it."""
         await self._image.js_code()
+
+    async def close(self) -> None:
+        """Ends the compile jail; nothing is compiled for tenants after it."""
+        await self.jail.close()
 
     async def upload(self, tenant: str, data: bytes, content_type: str) -> ModuleRecord:
         with self._refusals(tenant):
@@ -88,7 +128,7 @@ class Modules(ModuleService):
     async def load_url(self, tenant: str, url: str, sha256: str) -> ModuleRecord:
         with self._refusals(tenant):
             digest = parse_digest(sha256)
-            parse_url(url)
+            self._fetcher.check(url)
             known = await self._driver.get_module(tenant, digest)
             if known is not None:
                 return known
@@ -97,22 +137,43 @@ class Modules(ModuleService):
             return await self._store(tenant, fetched.data, kind, strip_query(url))
 
     async def deploy(
-        self, tenant: str, name: str, digest: str, options: DefinitionOptions, limits: dict[str, int]
+        self,
+        tenant: str,
+        name: str,
+        digest: str,
+        options: DefinitionOptions,
+        limits: dict[str, int],
+        *,
+        percent: int = 100,
     ) -> Definition:
         if not _NAME.match(name):
             raise CallerError(
                 "definition", "invalid_name", f"{name[:80]!r} is no definition name: 1 to 64 of A-Z a-z 0-9 _ . -"
             )
+        if name in self._names:
+            raise CallerError(
+                "definition",
+                "in_use",
+                f"the program that runs this host registered {name!r} itself; deploy under another name",
+            )
         limits_with(limits, self._limits)
+        if self._tenants is not None:
+            await self._tenants.admit_definition(tenant, name)
         module = parse_digest(digest)
-        if await self._driver.get_module(tenant, module) is None:
+        record = await self._driver.get_module(tenant, module)
+        if record is None:
             raise _not_found(module)
-        return await self._driver.put_definition(tenant, name, module, options, limits, self._clock.now_ms())
+        definition = await self._driver.put_definition(
+            tenant, name, module, options, limits, self._clock.now_ms(), percent=percent
+        )
+        if record.kind == "js":
+            self.images.want(module)
+        return definition
 
     async def code_for(self, tenant: str, digest: str) -> RunnableCode:
         known = self._runnable.get((tenant, digest))
         if known is not None:
-            return known
+            return await self._with_image(known)
         record = await self._driver.get_module(tenant, digest)
         if record is None:
             raise _not_found(digest)
@@ -122,11 +183,15 @@ class Modules(ModuleService):
             code = await self._image.js_code()
             weight = JS_WEIGHT + len(source)
         else:
-            code = await self._codes.get(digest, lambda: self._bytes(digest), f"module {digest[:12]}")
+            code = await self._codes.get(digest, lambda: self._bytes(digest), f"module {digest[:12]}", tenant=tenant)
             weight = WASM_WEIGHT
         runnable = RunnableCode(record.kind, digest, record.manifest, code, source)
         self._runnable.put((tenant, digest), runnable, weight)
-        return runnable
+        return await self._with_image(runnable)
+
+    async def _with_image(self, runnable: RunnableCode) -> RunnableCode:
+        image = await self.images.get(runnable.digest) if runnable.kind == "js" else None
+        return runnable if image is None else replace(runnable, image=image)
 
     async def _bytes(self, digest: str) -> bytes:
         data = await self._driver.module_bytes(digest)
@@ -140,26 +205,25 @@ class Modules(ModuleService):
             raise limit_error("module", len(data), allowed, "make the module smaller", name="module/too_large")
         digest = digest_of(data)
         known = await self._driver.get_module(tenant, digest)
-        if known is not None and known.kind == kind:
+        if known is not None and known.kind == kind and await self._driver.module_report(tenant, digest) is not None:
             return known
-        manifest = await self._admit(tenant, digest, data, kind)
-        record = ModuleRecord(tenant, digest, kind, len(data), manifest, self._clock.now_ms(), source_url)
-        await self._driver.put_module(record, data)
+        if self._tenants is not None and known is None:
+            await self._tenants.admit_module(tenant, len(data))
+        report = await self._admit(tenant, digest, data, kind)
+        record = ModuleRecord(tenant, digest, kind, len(data), report.manifest, self._clock.now_ms(), source_url)
+        await self._driver.put_module(record, data, report)
         self._metrics.count("modules_stored", kind)
         log.info("module stored", tenant=tenant, digest=digest, kind=kind, size=len(data))
         return record
 
-    async def _admit(self, tenant: str, digest: str, data: bytes, kind: ModuleKind) -> Manifest:
+    async def _admit(self, tenant: str, digest: str, data: bytes, kind: ModuleKind) -> ModuleReport:
         if kind == "js":
             check_js_text(data)
             code = await self._image.js_code()
             await self._executor.run(tenant, lambda: check_js(code, data, self._limits))
-            return JS_MANIFEST
-        check_magic(data)
-        manifest = manifest_of(data, self._limits)
-        code = await self._codes.get(digest, lambda: _given(data), f"module {digest[:12]}")
-        check_memory(code.memory_bytes, self._limits)
-        return manifest
+            return survey_js(data, self._limits)
+        precheck(data, self._limits)
+        return await self._codes.admit(tenant, digest, data, f"module {digest[:12]}")
 
     @contextmanager
     def _refusals(self, tenant: str) -> Iterator[None]:
@@ -169,10 +233,6 @@ class Modules(ModuleService):
             self._metrics.count("modules_refused", f"{error.group}.{error.code}")
             log.info("module refused", tenant=tenant, reason=error.name, message=error.message, detail=error.detail)
             raise
-
-
-async def _given(data: bytes) -> bytes:
-    return data
 
 
 def _not_found(digest: str) -> CallerError:

@@ -31,9 +31,9 @@ _FAILURES = (
 class GuardedNetwork(httpcore.AsyncNetworkBackend):
     """TCP connections to checked addresses, tried in the resolver's order."""
 
-    def __init__(self, guard: AddressGuard) -> None:
+    def __init__(self, guard: AddressGuard, network: httpcore.AsyncNetworkBackend | None = None) -> None:
         self._guard = guard
-        self._network = httpcore.AnyIOBackend()
+        self._network = network if network is not None else httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -60,9 +60,11 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
 class GuardedTransport(httpx.AsyncBaseTransport):
     """HTTP/1.1 for one fetch: its connections are closed with it."""
 
-    def __init__(self, guard: AddressGuard, ssl_context: ssl.SSLContext) -> None:
+    def __init__(
+        self, guard: AddressGuard, ssl_context: ssl.SSLContext, network: httpcore.AsyncNetworkBackend | None = None
+    ) -> None:
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=ssl_context, max_connections=1, network_backend=GuardedNetwork(guard)
+            ssl_context=ssl_context, max_connections=1, network_backend=GuardedNetwork(guard, network)
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

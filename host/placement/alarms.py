@@ -41,9 +41,16 @@ class AlarmClock:
         self._known: dict[str, int] = {}
         self._changed = anyio.Event()
         self._horizon = 0
+        # While a look is under way, the actors whose times were announced: what it reads of them may be older.
+        self._announced: set[str] | None = None
 
     def changed(self, actor_id: str, wake_at: int | None) -> None:
         """After a commit: the earliest alarm of the actor."""
+        if self._announced is not None:
+            self._announced.add(actor_id)
+        self._learn(actor_id, wake_at)
+
+    def _learn(self, actor_id: str, wake_at: int | None) -> None:
         if wake_at is None:
             self._known.pop(actor_id, None)
         elif wake_at < self._horizon and self._known.get(actor_id) != wake_at:
@@ -68,23 +75,24 @@ class AlarmClock:
 
     async def _look(self, now: int) -> bool:
         """Page by page, so that any number of actors with alarms that wait holds up nobody behind them."""
-        horizon = now + HORIZON_MS
+        former, self._horizon = self._horizon, now + HORIZON_MS  # what is announced meanwhile is kept
+        self._announced = announced = set[str]()
         after: tuple[int, str] | None = None
         while True:
             try:
-                rows = await self._storage.due_actors(horizon, PAGE, after)
+                rows = await self._storage.due_actors(self._horizon, PAGE, after)
             except DormiceError as error:
                 log.warning("alarms not read", error=error.name)
+                self._horizon = former
+                self._announced = None
                 return False
             for wake_at, actor_id in rows:
-                if self._known.get(actor_id) != wake_at and not self._awake(actor_id):
-                    self._known[actor_id] = wake_at
-                    heapq.heappush(self._heap, (wake_at, actor_id))
+                if actor_id not in announced and not self._awake(actor_id):
+                    self._learn(actor_id, wake_at)
             if len(rows) < PAGE:
-                break
+                self._announced = None
+                return True
             after = rows[-1]
-        self._horizon = horizon
-        return True
 
     async def _fire(self, actor_id: str) -> None:
         if self._awake(actor_id):
@@ -94,8 +102,12 @@ class AlarmClock:
         except DormiceError as error:
             log.warning("alarm put off", actor_id=actor_id, error=error.name)
             return
-        if record is not None and record.wake_at is not None and record.wake_at <= self._clock.now_ms():
+        if record is None or record.wake_at is None:
+            return
+        if record.wake_at <= self._clock.now_ms():
             self._wake(actor_id)
+        elif actor_id not in self._known:
+            self._learn(actor_id, record.wake_at)  # it was put off, and the announcement of that was missed
 
     async def _wait(self, at_least: int) -> None:
         next_look = self._horizon - HORIZON_MS // 2

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from host.model.errors import DormiceError
 from host.model.records import ActorRecord
 from host.model.snapshot import ActorSnapshot
+from host.model.status import ActorStatus
 from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, SocketClosed, SocketMessage
+from host.model.usage import TenantUsage
 from host.storage.driver import Outbox
 
 __all__ = ["ActorService"]
@@ -66,10 +69,50 @@ class ActorService(Protocol):
         not wake the actor."""
         ...
 
+    def connections_allowed(self, actor_id: str) -> int | None:
+        """How many connections the actor may have; None while it is not awake, for its definition says so."""
+        ...
+
+    def refuse_connection(self, tenant: str) -> DormiceError | None:
+        """Why the tenant may not have another connection."""
+        ...
+
+    def count_connections(self, tenant: str, change: int) -> None:
+        """The gateway holds so many more of the tenant's connections. An empty name is not counted."""
+        ...
+
+    async def usage(self, tenant: str) -> TenantUsage:
+        """The tenant's quotas and what it uses."""
+        ...
+
+    async def set_quotas(self, tenant: str, quotas: dict[str, int]) -> None:
+        """Durably, in place of those set before; `request/invalid` for one that there is not, or over its maximum."""
+        ...
+
+    async def status(self, actor_id: str) -> ActorStatus:
+        """Does not wake the actor."""
+        ...
+
+    async def reload(self, actor_id: str) -> ActorStatus:
+        """Starts a running actor anew, tries one that failed at once, joins a start that is under way; one that sleeps
+        stays asleep. From whichever version it was held back, it is not any more. Returns how it is when that is
+        done, also if the start has failed."""
+        ...
+
+    def roll_out(self, tenant: str, name: str, rate: int) -> int:
+        """Begins to move the actors of the name that are awake to the version that they are to run, `rate` a second;
+        how many are awake."""
+        ...
+
     async def sleep(self, actor_id: str) -> None:
         """Puts a running actor to sleep and returns once it does; one that sleeps already is left alone."""
         ...
 
     async def destroy(self, actor_id: str) -> None:
-        """Durably; idempotent for concurrent calls; `actor/not_found` for an unknown or destroyed id."""
+        """Durably; returns when nothing of the actor is left, however many asked for it; `actor/not_found` for an
+        unknown or destroyed id."""
+        ...
+
+    async def being_destroyed(self, actor_id: str) -> ActorRecord | None:
+        """What an actor was whose destroy is under way: `destroy` joins it, nothing else finds it."""
         ...

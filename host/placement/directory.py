@@ -1,12 +1,15 @@
 """The actors of this node that have something to do, each with its task, by id. Embedded: this node runs them all.
 
 An actor enters at its first cause and leaves when its task ends; nothing is awaited in between looking up and
-posting, so no cause falls between an actor that leaves and one that enters.
+posting, so no cause falls between an actor that leaves and one that enters. They are kept in the order in which they
+were last used: when the node is full, the one that has done nothing for longest goes to sleep for the one that comes.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 
 import anyio
 from anyio.abc import TaskGroup
@@ -20,17 +23,25 @@ __all__ = ["Directory"]
 
 log = get_logger("placement")
 
+# So many may be on their way to sleep in favour of others; until they are there, the node has that many more.
+LEAVING_AT_ONCE = 64
+# How many of the least recently used are looked at for one that does nothing, when somebody waits for room.
+LOOKED_AT = 1_000
+
 
 class Directory:
-    """`room(actor_id)` is called when an actor that was refused may be tried again."""
+    """`room(actor_id)` is called when an actor that was put off may be tried again."""
 
     def __init__(self, services: Services, tasks: TaskGroup, room: Callable[[str], None]) -> None:
         self._room = room
-        # Refused while the node was full: what the gateway holds for them has to be asked for once there is room.
+        # What they were to wake for waits, and nobody asks again for it: they are told once there is room.
         self._put_off: dict[str, None] = {}
         self._services = services
         self._tasks = tasks
-        self._actors: dict[str, Actor] = {}
+        # The least recently used first.
+        self._actors: OrderedDict[str, Actor] = OrderedDict()
+        self._leaving: set[str] = set()
+        self._parked = 0
         self._draining = False
         self._empty = anyio.Event()
 
@@ -41,18 +52,57 @@ class Directory:
         """The actor's task, started if it has none; `node/draining`, `node/full` when there is no more room."""
         actor = self._actors.get(actor_id)
         if actor is not None:
+            self._actors.move_to_end(actor_id)
+            if self._leaving:
+                self._leaving.discard(actor_id)
             return actor
         if self._draining:
             self._refused(actor_id, "node.draining")
             raise UnavailableError("node", "draining", "the node is shutting down; try again", retry_after=1.0)
         allowed = self._services.limits.actors
-        if len(self._actors) >= allowed:
+        if len(self._actors) - self._parked - len(self._leaving) >= allowed and not self._make_room(allowed):
             self._refused(actor_id, "node.full")
-            self._put_off[actor_id] = None
-            raise UnavailableError("node", "full", f"actors: {allowed} awake, {allowed} allowed", retry_after=5.0)
-        actor = Actor(actor_id, self._services, self._forget)
+            raise UnavailableError(
+                "node",
+                "full",
+                f"actors: {allowed} awake, {allowed} allowed; try again later, or at another node",
+                metadata=b'{"limit":"actors","used":%d,"allowed":%d}' % (allowed, allowed),
+                retry_after=5.0,
+            )
+        actor = Actor(actor_id, self._services, self._forget, self._park)
         self._actors[actor_id] = actor
+        self._put_off.pop(actor_id, None)
         return actor
+
+    def put_off(self, actor_id: str) -> None:
+        """It found no room, and what it was to wake for waits somewhere: `room` is called for it when there is some.
+        Not for a caller that was told of the refusal, for then it would start for nobody."""
+        self._put_off[actor_id] = None
+
+    def _park(self, change: int) -> None:
+        """So many more of the actors wait for a quota of their tenant, without an isolate."""
+        self._parked += change
+
+    def _make_room(self, allowed: int) -> bool:
+        """Whoever leaves may be called back before it has gone, so those on their way do not count without end."""
+        if len(self._actors) - self._parked >= allowed + LEAVING_AT_ONCE:
+            return False
+        return self._evict_idle(1, "node.full", LOOKED_AT) == 1
+
+    def evict_idle(self, count: int, reason: str) -> int:
+        """Puts up to `count` actors to sleep that do nothing, the least recently used first; how many."""
+        return self._evict_idle(count, reason, len(self._actors))
+
+    def _evict_idle(self, count: int, reason: str, looked_at: int) -> int:
+        evicted = 0
+        for actor_id, actor in islice(self._actors.items(), looked_at):
+            if evicted == count:
+                break
+            if actor_id not in self._leaving and actor.idle:
+                actor.evict_idle(reason)
+                self._leaving.add(actor_id)
+                evicted += 1
+        return evicted
 
     def _refused(self, actor_id: str, reason: str) -> None:
         """D10: a start that is refused is counted and logged."""
@@ -67,12 +117,20 @@ class Directory:
 
     def _forget(self, actor: Actor) -> None:
         self._actors.pop(actor.actor_id, None)
+        self._leaving.discard(actor.actor_id)
         if self._draining and not self._actors:
             self._empty.set()
         if self._put_off and not self._draining:
             actor_id = next(iter(self._put_off))
             del self._put_off[actor_id]
             self._room(actor_id)
+
+    def __len__(self) -> int:
+        return len(self._actors)
+
+    def actors(self) -> list[Actor]:
+        """Those in memory, the least recently used first."""
+        return list(self._actors.values())
 
     def counts(self) -> dict[str, int]:
         """How many actors are in each state of the lifecycle."""

@@ -27,9 +27,13 @@ from host.model.snapshot import (
     KvSnapshot,
     ModuleRef,
 )
+from host.model.status import ActorStatus
 from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, SocketClosed, SocketMessage
+from host.model.usage import TenantUsage
 from host.placement.alarms import AlarmClock
 from host.placement.answer import Answer
+from host.placement.deploys import Rollouts
+from host.placement.destroys import Destroys
 from host.placement.directory import Directory
 from host.placement.put_off import PutOff
 from host.storage.driver import CommitUnknown, CreateActor, Outbox
@@ -55,7 +59,9 @@ class Placement:
         self._metrics = services.metrics
         self._put_off = PutOff(services)
         self.directory = Directory(services, tasks, lambda actor_id: self._poke(actor_id, "room again"))
+        self.rollouts = Rollouts(services, self.directory, tasks)
         self.alarms = AlarmClock(services.storage, services.clock, self._wake_for_alarm, self._is_running)
+        self.destroys = Destroys(services, tasks, self.directory, lambda actor_id: self.alarms.changed(actor_id, None))
 
     # --- keys ----------------------------------------------------------------------------------------------------
 
@@ -81,13 +87,10 @@ class Placement:
             raise limit_error(
                 "input", len(input), self._services.limits.input, "send less", name="actor/input_too_large"
             )
-        definition = await self._storage.get_definition(tenant, name)
-        if definition is None:
-            raise CallerError(
-                "definition", "not_found", f"there is no definition {name!r} in namespace {tenant!r}; deploy it first"
-            )
+        actor_id = new_id(self._services.random)
+        definition = await self._services.definitions.for_new(tenant, name, actor_id)
         return CreateActor(
-            actor_id=new_id(self._services.random),
+            actor_id=actor_id,
             tenant=tenant,
             name=name,
             key=key,
@@ -118,6 +121,10 @@ class Placement:
 
     def _actor(self, actor_id: str) -> Actor:
         if not is_id(actor_id):
+            raise not_found(actor_id)
+        if actor_id in self.destroys:
+            self._metrics.count("events_refused", "actor.destroyed")
+            log.info("event refused", actor_id=actor_id, reason="actor.destroyed")
             raise not_found(actor_id)
         actor = self.directory.ensure(actor_id)
         if self._put_off:
@@ -172,6 +179,14 @@ class Placement:
         self._post(closed.actor_id, Entry(Kind.CLOSED, closed, line=closed.conn_id))
 
     def _post(self, actor_id: str, entry: Entry) -> None:
+        if actor_id in self.destroys:
+            self._metrics.count("events_refused", "actor.destroyed")
+            log.info("event refused", actor_id=actor_id, kind=entry.kind.value, reason="actor.destroyed")
+            if entry.kind is Kind.OPENED and entry.line is not None:
+                # Its handshake went on while the others were closed.
+                self._metrics.count("socket_closes", "actor.destroyed")
+                self._services.gateway.close(entry.line, 1000, "actor.destroyed")
+            return
         try:
             actor = self._actor(actor_id)
         except DormiceError as error:
@@ -179,10 +194,30 @@ class Placement:
             self._metrics.count("events_refused", error.name)
             log.info("event put off", actor_id=actor_id, kind=entry.kind.value, error=error.name)
             if error.name == "node/full":
+                self.directory.put_off(actor_id)
                 self._put_off.add(actor_id, entry)
             return
         actor.post(entry)
         self.directory.start(actor)
+
+    # --- tenants -------------------------------------------------------------------------------------------------
+
+    def connections_allowed(self, actor_id: str) -> int | None:
+        actor = self.directory.get(actor_id)
+        return None if actor is None or actor.limits is None else actor.limits.connections
+
+    def refuse_connection(self, tenant: str) -> DormiceError | None:
+        return self._services.tenants.refuse_connection(tenant) if tenant else None
+
+    def count_connections(self, tenant: str, change: int) -> None:
+        if tenant:
+            self._services.tenants.count_connections(tenant, change)
+
+    async def usage(self, tenant: str) -> TenantUsage:
+        return await self._services.tenants.usage(tenant)
+
+    async def set_quotas(self, tenant: str, quotas: dict[str, int]) -> None:
+        await self._durably(self._services.tenants.set_quotas(tenant, quotas))
 
     # --- operators -----------------------------------------------------------------------------------------------
 
@@ -198,18 +233,58 @@ class Placement:
         await actor.sleep()
 
     async def destroy(self, actor_id: str) -> None:
-        if not is_id(actor_id) or not await self._durably(self._storage.destroy(actor_id)):
+        if not is_id(actor_id):
             raise not_found(actor_id)
-        self._metrics.count("actors_destroyed", "api")
-        log.info("actor destroyed", actor_id=actor_id)
+        await self.destroys.destroy(actor_id)
+
+    async def being_destroyed(self, actor_id: str) -> ActorRecord | None:
+        return await self.destroys.record_of(actor_id)
+
+    async def status(self, actor_id: str) -> ActorStatus:
+        record = await self.record(actor_id)
+        return ActorStatus(
+            actor_id=record.actor_id,
+            namespace=record.tenant,
+            name=record.name,
+            key=list(record.key),
+            generation=record.generation,
+            state=self._live_state(record),
+            version=record.version,
+            module=named_module(record.module),
+            attempt=record.attempt,
+            retry_at=record.retry_at,
+            last_error=record.last_error,
+            held_version=record.held_version,
+            started_at=record.started_at,
+            slept_at=record.slept_at,
+        )
+
+    def _live_state(self, record: ActorRecord) -> str:
+        live = self.lifecycle_of(record.actor_id)
+        if live != State.ABSENT:
+            return live
+        return {"created": "absent", "failed": "failed"}.get(record.lifecycle, State.ASLEEP.value)
+
+    async def reload(self, actor_id: str) -> ActorStatus:
+        record = await self.record(actor_id)
         actor = self.directory.get(actor_id)
-        if actor is not None:
-            actor.destroyed()
-        self.alarms.changed(actor_id, None)
-        gateway = self._services.gateway
-        for opened in gateway.connections_of(actor_id):
-            self._metrics.count("socket_closes", "actor.destroyed")
-            gateway.close(opened.conn_id, 1000, "actor.destroyed")
+        asleep = actor is None and record.lifecycle != "failed"
+        if not asleep:
+            actor = self._actor(actor_id)
+            asleep = actor.state is State.STOPPING
+            self.directory.start(actor)
+            try:
+                await actor.reload()
+            except DormiceError as error:
+                if error.name != "actor/start_failed":
+                    raise
+                log.info("reload failed", actor_id=actor_id, error=error.name)
+        if asleep:
+            await self._durably(self._storage.release_held(actor_id))
+        return await self.status(actor_id)
+
+    def roll_out(self, tenant: str, name: str, rate: int) -> int:
+        return self.rollouts.begin(tenant, name, rate)
 
     async def snapshot(self, actor_id: str) -> ActorSnapshot:
         image = await self._storage.hydrate(actor_id) if is_id(actor_id) else None
@@ -217,12 +292,9 @@ class Placement:
             raise not_found(actor_id)
         keys, size = await self._storage.kv_size(actor_id)
         letters = await self._storage.dead_letters(actor_id)
-        live = self.lifecycle_of(actor_id)
-        if live == State.ABSENT:
-            live = {"created": "absent", "failed": "failed"}.get(image.record.lifecycle, State.ASLEEP.value)
         return snapshot_of(
             image,
-            live,
+            self._live_state(image.record),
             KvSnapshot(keys, size),
             [
                 DeadLetterSnapshot(one.kind, one.ref, one.index, one.reason, one.message, one.attempts, one.at)
@@ -234,7 +306,11 @@ class Placement:
 
     def wake_at_changed(self, actor_id: str, wake_at: int | None) -> None:
         """WakePort."""
-        self.alarms.changed(actor_id, wake_at)
+        self.alarms.changed(actor_id, None if actor_id in self.destroys else wake_at)
+
+    def destroy_asked(self, actor_id: str) -> None:
+        """WakePort."""
+        self.destroys.ask(actor_id)
 
     def _is_running(self, actor_id: str) -> bool:
         actor = self.directory.get(actor_id)
@@ -249,6 +325,8 @@ class Placement:
         except DormiceError as error:
             self._metrics.count("events_refused", error.name)
             log.warning("wake put off", actor_id=actor_id, cause=cause, error=error.name)
+            if error.name == "node/full":
+                self.directory.put_off(actor_id)
             return
         actor.poke()
         self.directory.start(actor)
@@ -271,6 +349,12 @@ class Placement:
 
     async def drain(self) -> None:
         await self.directory.drain()
+        await self.destroys.drain()
+
+
+def named_module(module: str) -> str:
+    """As operators see it: a digest says what it is, everything else names its kind already."""
+    return module if ":" in module else f"sha256:{module}"
 
 
 def snapshot_of(image: ActorImage, lifecycle: str, kv: KvSnapshot, letters: list[DeadLetterSnapshot]) -> ActorSnapshot:
@@ -284,7 +368,7 @@ def snapshot_of(image: ActorImage, lifecycle: str, kv: KvSnapshot, letters: list
         generation=record.generation,
         epoch=record.epoch,
         lifecycle=lifecycle,
-        module=ModuleRef(f"sha256:{record.module}", record.name, record.version),
+        module=ModuleRef(named_module(record.module), record.name, record.version),
         created_at=record.created_at,
         started_at=record.started_at,
         slept_at=record.slept_at,

@@ -16,12 +16,18 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from host.model.definitions import Definition, DefinitionOptions, ModuleRecord
+from host.model.definitions import Definition, DefinitionOptions, DeployFailure, DeployStatus, ModuleRecord
 from host.model.effects import CommitUnit, OutboxFrame
 from host.model.ports import StateReader
 from host.model.records import ActorImage, ActorRecord, ConnectionRow, DeadLetter
+from host.model.report import ModuleReport
 
-__all__ = ["ActorPage", "CommitUnknown", "CreateActor", "Driver", "Fenced", "Outbox"]
+__all__ = ["KEPT_FAILURES", "KEPT_VERSIONS", "ActorPage", "CommitUnknown", "CreateActor", "Driver", "Fenced", "Outbox"]
+
+# So many of the latest versions of a definition are looked at for one that an actor may run.
+KEPT_VERSIONS = 100
+# So many failed starts on a version are kept.
+KEPT_FAILURES = 100
 
 
 class Fenced(Exception):
@@ -85,15 +91,26 @@ class Driver(Protocol):
         """The names that have live actors, sorted."""
         ...
 
-    async def hydrate(self, actor_id: str) -> ActorImage | None:
-        """Everything a start needs, in one read transaction. Alarms by due_at, connections by conn_id."""
+    async def hydrate(self, actor_id: str, *, destroying: bool = False) -> ActorImage | None:
+        """Everything a start needs, in one read transaction. Alarms by due_at, connections by conn_id. With
+        `destroying`, of an actor that is being destroyed too: its last start asks so, and nobody else."""
         ...
 
     async def commit(self, unit: CommitUnit) -> None: ...
 
-    async def destroy(self, actor_id: str) -> bool:
-        """Removes every row of the actor in one transaction; the key row stays as a tombstone with its generation.
-        False if there is no such actor."""
+    async def begin_destroy(self, actor_id: str) -> ActorRecord | None:
+        """From now on nobody finds the actor: its key has no actor and makes a new one with the next generation, its
+        connections and alarm time are gone, and no commit of it brings any of that back. What it was until then; None
+        if there is no such actor, or its destroy has begun before. Durable."""
+        ...
+
+    async def finish_destroy(self, actor_id: str) -> bool:
+        """Removes every row of the actor in one transaction, begun or not; the key row stays as a tombstone with its
+        generation. False if there is no such actor. Durable."""
+        ...
+
+    async def destroying(self, limit: int) -> Sequence[str]:
+        """Ids of actors whose destroy has begun and is not finished, in no given order."""
         ...
 
     async def due_actors(
@@ -107,10 +124,14 @@ class Driver(Protocol):
         """Ids of actors with a connection row of another gateway than `gateway_id`, each once, in no given order."""
         ...
 
-    async def adopt_sessions(self, gateway_id: str, expires_at: int) -> Sequence[tuple[str, ConnectionRow]]:
-        """Gives every session of another gateway than `gateway_id` to that one, and returns them with their actors'
-        ids. Of several with one secret on one actor only the latest is taken: the others had ended. Durable. No actor
+    async def adopt_sessions(self, gateway_id: str, expires_at: int) -> Sequence[tuple[str, str, ConnectionRow]]:
+        """Gives every session of another gateway than `gateway_id` to that one, and returns them behind the tenants and
+        ids of their actors. Of several with one secret on one actor only the latest is taken: the others had ended. Durable. No actor
         may be awake meanwhile."""
+        ...
+
+    async def session_known(self, actor_id: str, session: bytes) -> bool:
+        """Whether the actor has a session of this hash, or had one and it is not forgotten yet."""
         ...
 
     async def outbox(self, actor_id: str, conn_id: str, after: int) -> Outbox | None:
@@ -127,13 +148,32 @@ class Driver(Protocol):
 
     def reader(self, actor_id: str) -> StateReader: ...
 
+    # tenants -----------------------------------------------------------------------------------------------------
+
+    async def tenant_quotas(self, tenant: str) -> dict[str, int]:
+        """What was set for the tenant; empty if nothing was."""
+        ...
+
+    async def put_tenant_quotas(self, tenant: str, quotas: dict[str, int], now: int) -> None:
+        """In place of those that were set before. Durable."""
+        ...
+
+    async def modules_size(self, tenant: str) -> tuple[int, int]:
+        """(modules, their bytes) of the tenant."""
+        ...
+
     # modules and definitions -------------------------------------------------------------------------------------
 
-    async def put_module(self, record: ModuleRecord, data: bytes) -> bool:
-        """Stores the bytes content-addressed and the row; False if the tenant had it already. Durable."""
+    async def put_module(self, record: ModuleRecord, data: bytes, report: ModuleReport | None = None) -> bool:
+        """Stores the bytes content-addressed and the row; False if the tenant had it already, which then stays as it
+        was, but takes the report if it had none. Durable."""
         ...
 
     async def get_module(self, tenant: str, digest: str) -> ModuleRecord | None: ...
+
+    async def module_report(self, tenant: str, digest: str) -> ModuleReport | None:
+        """What admission found in it; None also for a module that was stored without one."""
+        ...
 
     async def module_bytes(self, digest: str) -> bytes | None:
         """The bytes by digest alone; checked against it: a file that was tampered with is None."""
@@ -149,8 +189,10 @@ class Driver(Protocol):
         options: DefinitionOptions,
         limits: dict[str, int],
         now: int,
+        *,
+        percent: int = 100,
     ) -> Definition:
-        """A new version, one above the latest, from 1."""
+        """A new version, one above the latest, from 1, live for so many percent of the actors."""
         ...
 
     async def get_definition(self, tenant: str, name: str, version: int | None = None) -> Definition | None:
@@ -159,4 +201,44 @@ class Driver(Protocol):
 
     async def list_definitions(self, tenant: str) -> Sequence[Definition]:
         """The latest version of each, by name."""
+        ...
+
+    # deploys -----------------------------------------------------------------------------------------------------
+
+    async def definition_versions(self, tenant: str, name: str, also: int | None = None) -> Sequence[Definition]:
+        """The newest first: the latest `KEPT_VERSIONS`, and `also` if there is such a version."""
+        ...
+
+    async def set_deploy(
+        self,
+        tenant: str,
+        name: str,
+        version: int,
+        *,
+        status: DeployStatus | None = None,
+        percent: int | None = None,
+        reason: str | None = None,
+    ) -> Definition | None:
+        """Changes what is given of how a deploy goes; the version as it is then, None if there is no such. Durable."""
+        ...
+
+    async def note_deploy_failure(
+        self, tenant: str, name: str, version: int, actor_id: str, at: int, reason: str
+    ) -> list[int]:
+        """The actor could not start on the version. Returns the times of the latest such failure of each actor,
+        ascending; of a version the latest `KEPT_FAILURES` are kept. Nothing is noted of an actor that is not there any
+        more. Durable."""
+        ...
+
+    async def deploy_failures(self, tenant: str, name: str, limit: int) -> Sequence[DeployFailure]:
+        """Those of all versions, the latest first."""
+        ...
+
+    async def count_actors(self, tenant: str, name: str, limit: int) -> int:
+        """How many live actors the name has; counting stops at `limit`."""
+        ...
+
+    async def release_held(self, actor_id: str) -> bool:
+        """The actor is held back from no version any more; whether it was. Durable. Not for one that is awake, whose
+        own commits say so."""
         ...

@@ -14,14 +14,15 @@ from typing import Literal
 import anyio.lowlevel
 from msgspec.structs import replace
 
-from host.model.definitions import Definition, DefinitionOptions, ModuleRecord
-from host.model.effects import CommitUnit, KvDelete, KvPut, OutboxFrame
+from host.model.definitions import Definition, DefinitionOptions, DeployFailure, DeployStatus, ModuleRecord
+from host.model.effects import CommitUnit, EndedSessions, KvDelete, KvPut, OutboxFrame
 from host.model.errors import InternalError, UnavailableError
 from host.model.ports import StateReader
 from host.model.records import ActorImage, ActorRecord, AlarmRow, AttemptRow, ConnectionRow, DeadLetter
+from host.model.report import ModuleReport
 from host.storage.creation import check_key, new_record
 from host.storage.cursor import check_limit, decode_cursor, encode_cursor
-from host.storage.driver import ActorPage, CommitUnknown, CreateActor, Fenced, Outbox
+from host.storage.driver import KEPT_FAILURES, KEPT_VERSIONS, ActorPage, CommitUnknown, CreateActor, Fenced, Outbox
 
 __all__ = ["MemoryDriver"]
 
@@ -36,12 +37,18 @@ class _Actor:
     outboxes: dict[str, dict[int, OutboxFrame]] = field(default_factory=dict)
     attempts: dict[tuple[str, str, int], AttemptRow] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    ended_sessions: dict[bytes, int] = field(default_factory=dict)
 
     def kv_bytes(self) -> int:
         return sum(len(key) + len(value) for key, value in list(self.kv.items()))
 
     def as_record(self) -> ActorRecord:
-        return replace(self.record, kv_bytes=self.kv_bytes())
+        return replace(self.record, kv_bytes=self.kv_bytes(), kv_keys=len(self.kv))
+
+    @property
+    def destroying(self) -> bool:
+        """Its destroy has begun, which nothing it still writes takes back."""
+        return self.record.lifecycle == "destroying"
 
     def fits(self, unit: CommitUnit) -> bool:
         """The fence (D8)."""
@@ -84,15 +91,18 @@ class _Actor:
             self.attempts[(attempt.kind, attempt.ref, attempt.index)] = attempt
         for gone in unit.attempts_gone:
             self.attempts.pop(gone, None)
+        if unit.ended_sessions is not None:
+            self.end_sessions(unit.ended_sessions)
         self.dead_letters.extend(unit.dead_letters)
+        del self.dead_letters[: unit.dead_letters_dropped]
         self.record = replace(self.record, epoch=unit.epoch, hop_seq=unit.hop_seq)
-        if unit.alarms or unit.alarms_gone or unit.claims:
+        if (unit.alarms or unit.alarms_gone or unit.claims) and not self.destroying:
             self.record = replace(self.record, wake_at=unit.wake_at)
         if unit.actor is not None:
             change = unit.actor
             self.record = replace(
                 self.record,
-                lifecycle=change.lifecycle,
+                lifecycle="destroying" if self.destroying else change.lifecycle,
                 attempt=change.attempt,
                 retry_at=change.retry_at,
                 last_error=change.last_error,
@@ -102,7 +112,14 @@ class _Actor:
                 started_at=change.started_at,
                 slept_at=change.slept_at,
                 input=None if change.drop_input else self.record.input,
+                held_version=change.held_version,
             )
+
+    def end_sessions(self, ended: EndedSessions) -> None:
+        self.ended_sessions.update(dict.fromkeys(ended.sessions, ended.at))
+        times = sorted(self.ended_sessions.values(), reverse=True)
+        before = max(ended.before, times[ended.keep] + 1) if len(times) > ended.keep else ended.before
+        self.ended_sessions = {session: at for session, at in self.ended_sessions.items() if at >= before}
 
     def apply_outbox(self, unit: CommitUnit) -> None:
         for frame in unit.outbox:
@@ -126,8 +143,11 @@ class MemoryDriver:
         self._actors: dict[str, _Actor] = {}
         self._keys: dict[tuple[str, str, tuple[str, ...]], tuple[str | None, int]] = {}
         self._modules: dict[tuple[str, str], ModuleRecord] = {}
+        self._reports: dict[tuple[str, str], ModuleReport] = {}
         self._blobs: dict[str, bytes] = {}
         self._definitions: dict[tuple[str, str], list[Definition]] = {}
+        self._deploy_failures: dict[tuple[str, str, int, str], DeployFailure] = {}
+        self._quotas: dict[str, dict[str, int]] = {}
         self._failures: list[Literal["unavailable", "unknown"]] = []
         self._unknown = False
 
@@ -168,7 +188,7 @@ class MemoryDriver:
 
     async def get_actor(self, actor_id: str) -> ActorRecord | None:
         await self._read()
-        actor = self._actors.get(actor_id)
+        actor = self._live().get(actor_id)
         return None if actor is None else actor.as_record()
 
     async def list_actors(
@@ -180,7 +200,7 @@ class MemoryDriver:
         found = sorted(
             (
                 (actor.record.created_at, actor_id)
-                for actor_id, actor in self._actors.items()
+                for actor_id, actor in self._live().items()
                 if actor.record.tenant == tenant and name in (None, actor.record.name)
             ),
             reverse=True,
@@ -194,11 +214,11 @@ class MemoryDriver:
 
     async def actor_names(self, tenant: str) -> tuple[str, ...]:
         await self._read()
-        return tuple(sorted({actor.record.name for actor in self._actors.values() if actor.record.tenant == tenant}))
+        return tuple(sorted({actor.record.name for actor in self._live().values() if actor.record.tenant == tenant}))
 
-    async def hydrate(self, actor_id: str) -> ActorImage | None:
+    async def hydrate(self, actor_id: str, *, destroying: bool = False) -> ActorImage | None:
         await self._read()
-        actor = self._actors.get(actor_id)
+        actor = (self._actors if destroying else self._live()).get(actor_id)
         if actor is None:
             return None
         return ActorImage(
@@ -207,6 +227,7 @@ class MemoryDriver:
             alarms=tuple(sorted(actor.alarms.values(), key=lambda alarm: (alarm.due_at, alarm.alarm_id))),
             connections=tuple(actor.connections[conn_id] for conn_id in sorted(actor.connections)),
             attempts=tuple(actor.attempts[place] for place in sorted(actor.attempts)),
+            letters=len(actor.dead_letters),
         )
 
     async def commit(self, unit: CommitUnit) -> None:
@@ -216,14 +237,39 @@ class MemoryDriver:
             raise Fenced(unit.actor_id)
         actor.apply(unit)
 
-    async def destroy(self, actor_id: str) -> bool:
+    async def begin_destroy(self, actor_id: str) -> ActorRecord | None:
+        await self._write()
+        actor = self._live().get(actor_id)
+        if actor is None:
+            return None
+        was = actor.as_record()
+        self._bury(actor.record)
+        actor.connections.clear()
+        actor.outboxes.clear()
+        actor.record = replace(actor.record, lifecycle="destroying", wake_at=None)
+        return was
+
+    async def finish_destroy(self, actor_id: str) -> bool:
         await self._write()
         actor = self._actors.pop(actor_id, None)
         if actor is None:
             return False
-        record = actor.record
-        self._keys[(record.tenant, record.name, record.key)] = (None, record.generation)
+        self._deploy_failures = {key: each for key, each in self._deploy_failures.items() if key[3] != actor_id}
+        self._bury(actor.record)
         return True
+
+    async def destroying(self, limit: int) -> Sequence[str]:
+        await self._read()
+        return [actor_id for actor_id, actor in self._actors.items() if actor.destroying][: max(0, limit)]
+
+    def _live(self) -> dict[str, _Actor]:
+        return {actor_id: actor for actor_id, actor in self._actors.items() if not actor.destroying}
+
+    def _bury(self, record: ActorRecord) -> None:
+        """The key keeps its generation; it may have another actor by now."""
+        place = (record.tenant, record.name, record.key)
+        if self._keys[place][0] == record.actor_id:
+            self._keys[place] = (None, record.generation)
 
     async def due_actors(
         self, before: int, limit: int, after: tuple[int, str] | None = None
@@ -241,7 +287,7 @@ class MemoryDriver:
             if any(row.gateway_id != gateway_id for row in actor.connections.values())
         ][: max(0, limit)]
 
-    async def adopt_sessions(self, gateway_id: str, expires_at: int) -> Sequence[tuple[str, ConnectionRow]]:
+    async def adopt_sessions(self, gateway_id: str, expires_at: int) -> Sequence[tuple[str, str, ConnectionRow]]:
         await self._write()
         found: dict[tuple[str, bytes], ConnectionRow] = {}
         for actor_id, actor in self._actors.items():
@@ -250,7 +296,14 @@ class MemoryDriver:
                     found[(actor_id, row.session)] = replace(row, gateway_id=gateway_id, session_expires_at=expires_at)
         for (actor_id, _), row in found.items():
             self._actors[actor_id].connections[row.conn_id] = row
-        return [(actor_id, row) for (actor_id, _), row in found.items()]
+        return [(self._actors[actor_id].record.tenant, actor_id, row) for (actor_id, _), row in found.items()]
+
+    async def session_known(self, actor_id: str, session: bytes) -> bool:
+        await self._read()
+        actor = self._actors.get(actor_id)
+        if actor is None:
+            return False
+        return session in actor.ended_sessions or any(row.session == session for row in actor.connections.values())
 
     async def outbox(self, actor_id: str, conn_id: str, after: int) -> Outbox | None:
         await self._read()
@@ -274,13 +327,29 @@ class MemoryDriver:
     def reader(self, actor_id: str) -> StateReader:
         return _MemoryReader(self, actor_id)
 
+    # tenants ---------------------------------------------------------------------------------------------------------
+
+    async def tenant_quotas(self, tenant: str) -> dict[str, int]:
+        await self._read()
+        return dict(self._quotas.get(tenant, {}))
+
+    async def put_tenant_quotas(self, tenant: str, quotas: dict[str, int], now: int) -> None:
+        await self._write()
+        self._quotas[tenant] = dict(quotas)
+
+    async def modules_size(self, tenant: str) -> tuple[int, int]:
+        sizes = [record.size for record in await self.list_modules(tenant)]
+        return len(sizes), sum(sizes)
+
     # modules and definitions -----------------------------------------------------------------------------------------
 
-    async def put_module(self, record: ModuleRecord, data: bytes) -> bool:
+    async def put_module(self, record: ModuleRecord, data: bytes, report: ModuleReport | None = None) -> bool:
         if hashlib.sha256(data).hexdigest() != record.digest:
             raise InternalError(f"the bytes of module {record.digest} have another digest")
         await self._write()
         self._blobs[record.digest] = data
+        if report is not None:
+            self._reports.setdefault((record.tenant, record.digest), report)
         if (record.tenant, record.digest) in self._modules:
             return False
         self._modules[(record.tenant, record.digest)] = record
@@ -289,6 +358,10 @@ class MemoryDriver:
     async def get_module(self, tenant: str, digest: str) -> ModuleRecord | None:
         await self._read()
         return self._modules.get((tenant, digest))
+
+    async def module_report(self, tenant: str, digest: str) -> ModuleReport | None:
+        await self._read()
+        return self._reports.get((tenant, digest))
 
     async def module_bytes(self, digest: str) -> bytes | None:
         await self._read()
@@ -300,11 +373,19 @@ class MemoryDriver:
         return sorted(mine, key=lambda record: (record.stored_at, record.digest))
 
     async def put_definition(
-        self, tenant: str, name: str, module: str, options: DefinitionOptions, limits: dict[str, int], now: int
+        self,
+        tenant: str,
+        name: str,
+        module: str,
+        options: DefinitionOptions,
+        limits: dict[str, int],
+        now: int,
+        *,
+        percent: int = 100,
     ) -> Definition:
         await self._write()
         versions = self._definitions.setdefault((tenant, name), [])
-        made = Definition(tenant, name, len(versions) + 1, module, now, options, dict(limits))
+        made = Definition(tenant, name, len(versions) + 1, module, now, options, dict(limits), percent=percent)
         versions.append(made)
         return made
 
@@ -318,6 +399,65 @@ class MemoryDriver:
     async def list_definitions(self, tenant: str) -> Sequence[Definition]:
         await self._read()
         return [versions[-1] for (owner, _), versions in sorted(self._definitions.items()) if owner == tenant]
+
+    # deploys ---------------------------------------------------------------------------------------------------------
+
+    async def definition_versions(self, tenant: str, name: str, also: int | None = None) -> Sequence[Definition]:
+        await self._read()
+        newest = self._definitions.get((tenant, name), [])[::-1]
+        return [each for place, each in enumerate(newest) if place < KEPT_VERSIONS or each.version == also]
+
+    async def set_deploy(
+        self,
+        tenant: str,
+        name: str,
+        version: int,
+        *,
+        status: DeployStatus | None = None,
+        percent: int | None = None,
+        reason: str | None = None,
+    ) -> Definition | None:
+        await self._write()
+        versions = self._definitions.get((tenant, name), [])
+        if not 1 <= version <= len(versions):
+            return None
+        given = {"status": status, "percent": percent, "reason": reason}
+        changed = replace(versions[version - 1], **{key: value for key, value in given.items() if value is not None})
+        versions[version - 1] = changed
+        return changed
+
+    async def note_deploy_failure(
+        self, tenant: str, name: str, version: int, actor_id: str, at: int, reason: str
+    ) -> list[int]:
+        await self._write()
+        if actor_id in self._actors:
+            self._deploy_failures[(tenant, name, version, actor_id)] = DeployFailure(version, actor_id, at, reason)
+        place = (tenant, name, version)
+        mine = [(each.at, key) for key, each in self._deploy_failures.items() if key[:3] == place]
+        mine.sort()
+        while len(mine) > KEPT_FAILURES:
+            del self._deploy_failures[mine.pop(0)[1]]
+        return [found[0] for found in mine]
+
+    async def deploy_failures(self, tenant: str, name: str, limit: int) -> Sequence[DeployFailure]:
+        await self._read()
+        found = [each for key, each in self._deploy_failures.items() if key[:2] == (tenant, name)]
+        found.sort(key=lambda each: (each.at, each.version, each.actor_id), reverse=True)
+        return found[: max(0, limit)]
+
+    async def count_actors(self, tenant: str, name: str, limit: int) -> int:
+        await self._read()
+        records = [actor.record for actor in self._live().values()]
+        found = sum(1 for record in records if (record.tenant, record.name) == (tenant, name))
+        return min(found, max(0, limit))
+
+    async def release_held(self, actor_id: str) -> bool:
+        await self._write()
+        actor = self._actors.get(actor_id)
+        if actor is None or actor.record.held_version is None:
+            return False
+        actor.record = replace(actor.record, held_version=None)
+        return True
 
     # failing as a disk would -----------------------------------------------------------------------------------------
 
@@ -363,3 +503,6 @@ class _MemoryReader:
 
     def kv_bytes(self) -> int:
         return sum(len(key) + len(value) for key, value in list(self._driver.actor_kv(self._actor_id).items()))
+
+    def kv_keys(self) -> int:
+        return len(self._driver.actor_kv(self._actor_id))

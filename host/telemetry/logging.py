@@ -2,11 +2,13 @@
 
 Messages are short and in lower case, facts are fields (`log.info("actor slept", reason="idle")`). Lines carry what
 `log_context` has bound (actor_id, tenant, ray). Everything passes the redactor, lines of the standard library's
-loggers included, so that no library prints a token or a query string past it.
+loggers included, so that no library prints a token or a query string past it; and one event is one line, whatever
+text of strangers is in it.
 """
 
 from __future__ import annotations
 
+import json
 import logging as stdlib_logging
 import sys
 from contextlib import AbstractContextManager
@@ -17,6 +19,7 @@ import structlog
 from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.typing import FilteringBoundLogger, Processor
 
+from host.telemetry.escape import escape_fields, escape_json
 from host.telemetry.redact import redact
 
 __all__ = ["LogFormat", "LogLevel", "configure_logging", "get_logger", "log_context"]
@@ -41,6 +44,7 @@ def configure_logging(*, format: LogFormat = "json", level: LogLevel = "info", s
     if format == "json":
         steps.append(structlog.processors.JSONRenderer(serializer=_to_json))
     else:
+        steps.append(escape_fields)
         plain = structlog.dev.plain_traceback
         steps.append(structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=plain))
     structlog.configure(
@@ -68,7 +72,10 @@ def log_context(**fields: str) -> AbstractContextManager[None]:
 
 
 def _to_json(line: Any, **_ignored: Any) -> str:
-    return msgspec.json.encode(line, enc_hook=repr).decode()
+    try:
+        return escape_json(msgspec.json.encode(line, enc_hook=repr).decode())
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(line, default=repr)
 
 
 class _Lines:

@@ -1,8 +1,8 @@
 """CBOR in which Values travel: native maps and arrays, with the same tags inside as in JSON.
 
-Strict about what could hurt (depth, lengths beyond the data, shared references that expand, duplicate keys, bytes left
-over), generous about how others write the same thing: byte strings, typed arrays of bytes, big numbers, undefined and
-sets in CBOR's own form become our tags.
+Strict about what could hurt (depth, lengths beyond the data, items without number, shared references that expand,
+duplicate keys, bytes left over), generous about how others write the same thing: byte strings, typed arrays of bytes,
+big numbers, undefined and sets in CBOR's own form become our tags.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from host.model.errors import CallerError
 from host.wire.strict_json import MAX_DEPTH, MAX_SAFE_INTEGER
 from host.wire.values import ArrayBuffer, BigInt, ValueSet, check_tags, check_value, to_tree
 
-__all__ = ["cbor_to_value", "dumps", "value_to_cbor"]
+__all__ = ["MAX_ITEMS", "cbor_to_value", "dumps", "value_to_cbor"]
+
+# An item of one byte becomes an object of 56 and more: four MiB of them would be half a GiB and seconds of work.
+MAX_ITEMS = 262_144
 
 _json = msgspec.json.Encoder()
 _json_decoder = msgspec.json.Decoder()
@@ -59,6 +62,8 @@ def value_to_cbor(raw: bytes) -> bytes:
 
 def cbor_to_value(data: bytes) -> bytes:
     """CBOR as a Value; raises `request/invalid`."""
+    if len(data) > MAX_ITEMS and _has_more_items(data, MAX_ITEMS):
+        raise _invalid(f"it has more than {MAX_ITEMS} items")
     source = io.BytesIO(data)
     try:
         decoder = cbor2.CBORDecoder(
@@ -81,6 +86,29 @@ def cbor_to_value(data: bytes) -> bytes:
 def dumps(value: Any) -> bytes:
     """Python objects as CBOR with our tags inside (for documents of our own, such as a snapshot)."""
     return cbor2.dumps(to_tree(value))
+
+
+def _has_more_items(data: bytes, allowed: int) -> bool:
+    """Steps from head to head without looking at the nesting. Where a head is none the decoder has the word."""
+    at, size, items = 0, len(data), 0
+    while at < size:
+        items += 1
+        if items > allowed:
+            return True
+        head = data[at]
+        low = head & 0x1F
+        at += 1
+        if low >= 24:
+            if low > 27:  # an indefinite length, a break, or nothing that there is
+                continue
+            width = 1 << (low - 24)
+            length = int.from_bytes(data[at : at + width], "big")
+            at += width
+        else:
+            length = low
+        if 0x40 <= head < 0x80:  # the content of a string
+            at += length
+    return False
 
 
 def _to_tree(item: Any, room: int) -> Any:

@@ -1,9 +1,10 @@
 """What a JSON text must satisfy before anything decodes it.
 
-The decoder is fast and forgiving in places where strangers push: it recurses as deep as the text says, it takes bytes
-that are not UTF-8 inside parts that it skips, and of two equal keys it keeps the last. `check` closes the first two for
-every text that crosses the trust boundary; `loads_strict` closes the third for the control plane, where a second
-reader (a proxy, an audit) must not see another document than we do.
+The decoder is fast and forgiving in places where strangers push: it recurses as deep as the text says, it makes an
+object of 56 bytes and more out of two (and lets nobody else run meanwhile), it takes bytes that are not UTF-8 inside
+parts that it skips, and of two equal keys it keeps the last. `check` closes the first three for every text that crosses
+the trust boundary; `loads_strict` closes the last for the control plane, where a second reader (a proxy, an audit) must
+not see another document than we do.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import msgspec
 
 from host.model.errors import CallerError
 
-__all__ = ["MAX_DEPTH", "MAX_SAFE_INTEGER", "MalformedJson", "check", "decode_strict", "loads_strict"]
+__all__ = ["MAX_CONTAINERS", "MAX_DEPTH", "MAX_SAFE_INTEGER", "MalformedJson", "check", "decode_strict", "loads_strict"]
 
 MAX_DEPTH = 32
+MAX_CONTAINERS = 131_072  # arrays and objects of one text
 MAX_SAFE_INTEGER = 2**53 - 1
 
 # A whole string, or one that never ends: without the second form each quote of such a text would scan to its end again.
@@ -32,11 +34,12 @@ T = TypeVar("T")
 
 
 class MalformedJson(ValueError):
-    """A text that no decoder should see: not UTF-8, or nested too deep."""
+    """A text that no decoder should see: not UTF-8, nested too deep, or too many arrays and objects."""
 
 
 def check(data: bytes, *, max_depth: int = MAX_DEPTH) -> None:
-    """Refuses bytes that are not strict UTF-8, and nesting below `max_depth` levels. Says nothing about the grammar."""
+    """Refuses bytes that are not strict UTF-8, nesting below `max_depth` levels, and more than `MAX_CONTAINERS` arrays
+    and objects. Says nothing about the grammar."""
     if not data.isascii():
         try:
             data.decode("utf-8")
@@ -50,6 +53,8 @@ def _check_depth(data: bytes, max_depth: int) -> None:
     """Peels the innermost brackets off, one level a round, all in C: what is left after `max_depth` rounds is deeper
     (or does not balance, which the decoder would refuse as well)."""
     brackets = _STRING.sub(b"", data).translate(_TO_SQUARE, _NOT_BRACKETS)
+    if len(brackets) > 2 * MAX_CONTAINERS:
+        raise MalformedJson(f"more than {MAX_CONTAINERS} arrays and objects")
     if b"[" * (max_depth + 1) in brackets:
         raise MalformedJson(f"nested deeper than {max_depth} levels")
     for _ in range(max_depth):

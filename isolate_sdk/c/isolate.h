@@ -374,6 +374,13 @@ static inline bool iso_log(iso_str level, iso_str message) {
   return iso_call(&q, 0).p != 0;
 }
 
+// The end of this actor, for good, after the commit of this turn; `stop` with the reason `destroy` comes before it.
+static inline bool iso_destroy(void) {
+  iso_buf q = {0};
+  iso_puts(&q, "{\"call\":\"destroy\"}");
+  return iso_call(&q, 0).p != 0;
+}
+
 // --- settling -------------------------------------------------------------------------------------------------------
 
 static inline void iso_text_result(iso_event *event, iso_str text) { iso_put_text(&event->result, text); }

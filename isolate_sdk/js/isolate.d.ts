@@ -86,6 +86,9 @@ declare module "isolate" {
     random(): number;
     /** Sleep as soon as what is in work has settled. */
     sleep(): void;
+    /** The end of this actor, for good, after this turn is saved: nothing new begins, what is in work may still settle,
+     * then `onDestroy` runs. Its key makes a new actor from then on. */
+    destroy(): void;
     /** The actor does not fall asleep by itself until the promise has settled; gives it back. A sleep that was asked
      *  for waits for it too, within its grace. A rejection is logged. */
     keepAwake<T>(promise: T): T;
@@ -166,6 +169,11 @@ declare module "isolate" {
     createVars?(c: ActorContext<State, undefined>): Maybe<Vars>;
     /** Once per actor, with what its creator sent along. It may run again if the first start fails later on. */
     onCreate?(c: ActorContext<State, undefined>, input: Input): Maybe<void>;
+    /**
+     * At the first start on another version than it ran before, `fromVersion`: the place to bring its state up to date.
+     * Before `createVars` and `onWake`. If it throws, the actor goes back to the version it ran before.
+     */
+    onUpgrade?(c: ActorContext<State, undefined>, fromVersion: number): Maybe<void>;
     /** At every start, the first one included. */
     onWake?(c: ActorContext<State, Vars>): Maybe<void>;
     onSleep?(c: ActorContext<State, Vars>): Maybe<void>;
@@ -195,6 +203,7 @@ declare module "isolate" {
   export interface PlainActor<State = any> {
     state?: State;
     onStart?(c: ActorContext<State>): Maybe<void>;
+    onUpgrade?(fromVersion: number, c: ActorContext<State>): Maybe<void>;
     onConnect?(conn: ActorSocket, c: ActorContext<State>): unknown;
     onMessage?(conn: ActorSocket, data: string | ArrayBuffer, c: ActorContext<State>, event: MessageEventLike): unknown;
     onClose?(conn: ActorSocket, code: number, reason: string, c: ActorContext<State>): unknown;

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +21,12 @@ from typing import Any, TypeVar, cast
 import anyio
 import anyio.lowlevel
 
+from host.actor.registry import Registered, Registry
 from host.actor.services import Services
 from host.isolate.code import Code
 from host.isolate.engine import Engine
-from host.isolate.executor import Executor
-from host.model.definitions import CAPABILITIES, JS_MANIFEST, DefinitionOptions, Manifest
+from host.isolate.executor import CpuMeter, Executor
+from host.model.definitions import CAPABILITIES, JS_MANIFEST, DefinitionOptions, Manifest, ModuleRecord
 from host.model.effects import CommitUnit
 from host.model.errors import DormiceError, ErrorInfo, UnavailableError
 from host.model.failpoints import OFF, FailPoints
@@ -37,6 +39,7 @@ from host.modules.codes import CodeStore
 from host.modules.compile import Compiler
 from host.modules.engine_image import EngineImage
 from host.placement.service import Placement
+from host.placement.tenants import Tenants
 from host.storage.driver import CommitUnknown, Driver, Fenced
 from host.storage.memory import MemoryDriver
 from host.telemetry.metrics import MetricsRegistry
@@ -93,6 +96,12 @@ class CodeShelf:
             else:
                 self._made[digest] = RunnableCode("wasm", digest, WASM_MANIFEST, self._engine.compile(data))
         return digest
+
+    async def upload(self, tenant: str, data: bytes, content_type: str) -> ModuleRecord:
+        """What a loader gives."""
+        digest = self.put(data.decode() if content_type == "text/javascript" else data)
+        made = self._made[digest]
+        return ModuleRecord(tenant, digest, made.kind, len(data), made.manifest, 0)
 
     async def code_for(self, tenant: str, digest: str) -> RunnableCode:
         await anyio.lowlevel.checkpoint()
@@ -167,11 +176,25 @@ class _Activity:
                     await anyio.lowlevel.checkpoint()
 
 
+class JobCost:
+    """Every job costs so many seconds of CPU time, whatever it does."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._asked = threading.local()
+
+    def thread_time(self) -> float:
+        """A thread asks at the beginning and at the end of each job."""
+        ends: bool = getattr(self._asked, "ends", False)
+        self._asked.ends = not ends
+        return self.seconds if ends else 0.0
+
+
 class WatchedExecutor(Executor):
     """The executor; `hold` keeps results from the event loop, as if their jobs still ran."""
 
-    def __init__(self, activity: _Activity) -> None:
-        super().__init__(4)
+    def __init__(self, activity: _Activity, meter: CpuMeter) -> None:
+        super().__init__(4, meter=meter)
         self._activity = activity
         self._gate = _Gate(activity)
         self.jobs = 0
@@ -251,11 +274,11 @@ class WatchedStorage:
         finally:
             self._activity.end()
 
-    async def hydrate(self, actor_id: str) -> ActorImage | None:
+    async def hydrate(self, actor_id: str, *, destroying: bool = False) -> ActorImage | None:
         self._activity.begin()
         try:
             self.hydrations += 1
-            image = await self.driver.hydrate(actor_id)
+            image = await self.driver.hydrate(actor_id, destroying=destroying)
             await self._reads.passing()
             return image
         finally:
@@ -277,7 +300,9 @@ class WatchedStorage:
 
 
 class Harness:
-    def __init__(self, shelf: CodeShelf, driver: Driver, limits: Limits) -> None:
+    def __init__(
+        self, shelf: CodeShelf, driver: Driver, limits: Limits, registered: Mapping[str, Registered] | None = None
+    ) -> None:
         self.history: list[Line] = []
         self.clock = VirtualClock()
         self.clock.settle = self.rest
@@ -287,15 +312,24 @@ class Harness:
         self.activity = _Activity()
         self.gateway = FakeGateway(self.history)
         self.storage = WatchedStorage(driver, self.activity, self.gateway.note)
-        self.executor = WatchedExecutor(self.activity)
+        self.cost = JobCost()
+        self.tenants = Tenants(cast(Driver, self.storage), self.clock, limits, self.metrics)
+        self.executor = WatchedExecutor(self.activity, CpuMeter(self.cost.thread_time, self.tenants.charge))
         self._random = 0
         self.jitter = b"\0"
         self.services = Services(
             storage=cast(Driver, self.storage),
             executor=self.executor,
-            modules=cast(ModuleService, shelf),
+            definitions=Registry(
+                cast(Driver, self.storage),
+                cast(ModuleService, shelf),
+                registered,
+                clock=self.clock,
+                metrics=self.metrics,
+            ),
             gateway=self.gateway,
             wake=self,
+            tenants=self.tenants,
             clock=self.clock,
             metrics=self.metrics,
             random=self._random_bytes,
@@ -314,6 +348,9 @@ class Harness:
 
     def wake_at_changed(self, actor_id: str, wake_at: int | None) -> None:
         self.placement.wake_at_changed(actor_id, wake_at)
+
+    def destroy_asked(self, actor_id: str) -> None:
+        self.placement.destroy_asked(actor_id)
 
     # --- time ----------------------------------------------------------------------------------------------------
 
@@ -373,6 +410,19 @@ class Harness:
             return error.info
         raise AssertionError(f"the action succeeded: {output}")
 
+    async def destroy(self, actor_id: str, seconds: float = 0.0) -> None:
+        """Destroys it, which may take so many seconds and no more."""
+        ended = anyio.Event()
+
+        async def whole() -> None:
+            await self.placement.destroy(actor_id)
+            ended.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(whole, name=f"test destroys {actor_id}")
+            await self.advance(seconds)
+            assert ended.is_set(), f"the destroy takes longer than {seconds} s"
+
     async def request(self, actor_id: str, path: str = "/", method: str = "GET", body: bytes = b"") -> HttpReply:
         with anyio.fail_after(PATIENCE):
             return await self.placement.request(HttpCall(actor_id, method, path, (), body, "ray"))
@@ -383,6 +433,19 @@ class Harness:
             socket = await self.gateway.open(actor_id, **more)
             await self.gateway.until(lambda: socket.open_acked or socket.closed is not None)
             return socket
+
+    async def busy(self, key: str = "busy") -> tuple[str, Callable[[], Awaitable[None]]]:
+        """An actor that stays awake, and how to put it to sleep."""
+        await self.define(PROBE, "busy", limits={"host_calls": 64}, options=DefinitionOptions(hibernate=False))
+        actor = await self.actor("busy", key)
+        socket = await self.open(actor)
+
+        async def end() -> None:
+            socket.close()
+            await self.rest()
+            await self.asleep(actor)
+
+        return actor, end
 
     async def asleep(self, actor_id: str) -> None:
         """Puts it to sleep and waits until nothing of it is left in memory."""
@@ -430,10 +493,16 @@ class Harness:
 
 @asynccontextmanager
 async def open_harness(
-    shelf: CodeShelf, driver: Driver | None = None, *, limits: Limits | None = None, failpoints: FailPoints = OFF
+    shelf: CodeShelf,
+    driver: Driver | None = None,
+    *,
+    limits: Limits | None = None,
+    failpoints: FailPoints = OFF,
+    registered: Mapping[str, Registered] | None = None,
 ) -> AsyncGenerator[Harness]:
     """Runs until the block ends; then whatever is held is let go and the actors end with their tasks."""
-    harness = Harness(shelf, driver if driver is not None else cast(Driver, MemoryDriver()), limits or Limits())
+    memory = cast(Driver, MemoryDriver())
+    harness = Harness(shelf, driver if driver is not None else memory, limits or Limits(), registered)
     if failpoints.on:
         harness.services = replace(harness.services, failpoints=failpoints)
     async with harness.executor, anyio.create_task_group() as tasks:

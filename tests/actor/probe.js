@@ -42,6 +42,11 @@ export default actor({
     const how = await c.kv.get("stop");
     if (how) await misbehave(c, how, 1);
   },
+  async onDestroy(c) {
+    await c.kv.put("heard of its end", "1");
+    const how = await c.kv.get("end");
+    if (how) await misbehave(c, how, 1);
+  },
   onRequest(c, request) {
     c.state.n += 1;
     return new Response(`${request.method} ${new URL(request.url).pathname} ${c.state.n}`, { status: 201 });
@@ -92,6 +97,10 @@ export default actor({
     timer(c, ms) { setTimeout(() => { c.state.n += 100; }, ms); },
     crashLater(c, ms) { setTimeout(() => crash(c), ms); },
     sleep(c) { c.sleep(); },
+    async end(c, what) {
+      c.destroy();
+      return what ? await misbehave(c, what, 1) : "the end";
+    },
     say(c, text) { for (const ws of sockets.values()) ws.send(text); },
     log(c, text) { c.log.info(text); },
   },

@@ -236,7 +236,7 @@ async def test_a_destroyed_actors_alarm_never_fires(h: Harness) -> None:
     actor = await made(h)
     await h.call(actor, "set", "x", h.clock.now_ms() + 45_000)
     await h.asleep(actor)
-    await h.placement.destroy(actor)
+    await h.destroy(actor)
     starts = h.storage.hydrations
     with anyio.fail_after(10):
         await h.advance(120)

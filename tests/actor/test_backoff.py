@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host.actor.backoff import alarm_delay_ms, next_attempt, start_delay_ms
+from host.actor.backoff import alarm_delay_ms, fence_delay_ms, next_attempt, start_delay_ms
 
 
 def test_a_failed_start_waits_one_second_then_doubles_up_to_thirty() -> None:
@@ -34,3 +34,9 @@ def test_after_twenty_attempts_the_count_and_the_delay_begin_again() -> None:
 def test_an_alarm_waits_two_seconds_then_doubles(failed: int, delay: int) -> None:
     assert alarm_delay_ms(failed, 0.0) == delay
     assert delay < alarm_delay_ms(failed, 0.999) < delay * 5 // 4
+
+
+def test_one_fence_costs_nothing_and_further_ones_wait_ever_longer_up_to_thirty_seconds() -> None:
+    assert [fence_delay_ms(times, 0.0) for times in range(1, 6)] == [0, 250, 500, 1_000, 2_000]
+    assert fence_delay_ms(50, 0.999) == 30_000
+    assert 250 < fence_delay_ms(2, 0.999) < 320

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from host.model.definitions import DefinitionOptions
 from host.model.errors import CallerError
+from host.model.limits import Limits
 from tests.actor.fake_gateway import Socket
-from tests.actor.harness import PROBE, Harness
+from tests.actor.harness import PROBE, CodeShelf, Harness, open_harness
 
 pytestmark = pytest.mark.anyio
 
@@ -217,3 +219,17 @@ async def test_a_destroy_ends_the_rest(h: Harness) -> None:
     await h.placement.destroy(actor)
     assert socket.closed == (1000, "actor.destroyed")
     assert (await h.error(actor, "get")).name == "actor/not_found"
+
+
+async def test_only_the_latest_that_was_given_up_is_kept_beyond_the_bound(shelf: CodeShelf) -> None:
+    async with open_harness(shelf, limits=Limits(dead_letters=1)) as h:
+        actor = await h.probe()
+        first, second = await h.open(actor), await h.open(actor)
+        with capture_logs() as logs:
+            for socket in (first, second):
+                socket.send("crash")
+                assert await socket.ended() == (1011, "actor.poison_message")
+                await h.rest()
+        assert [letter.ref for letter in await h.storage.driver.dead_letters(actor)] == [second.conn]
+        assert h.count("dead_letters_dropped", "dead_letters") == 1
+        assert [line["dropped"] for line in logs if line["event"] == "dead letters dropped"] == [1]

@@ -12,6 +12,8 @@ from host.actor.intake import Intake
 from host.actor.ledger import Ledger
 from host.actor.lines import Lines
 from host.actor.mailbox import Mailbox
+from host.actor.sizes import Sizes
+from host.model.limits import Limits
 from host.model.records import AttemptRow
 from host.telemetry.metrics import MetricsRegistry
 from tests.actor.rows import closed, connection, ledger, message, opened
@@ -148,3 +150,24 @@ def test_attempts_on_record_count_on() -> None:
 def test_a_close_waits_behind_the_messages_of_its_connection() -> None:
     desk, entries = Desk(), [message("c", 5), closed("c")]
     assert desk.take(*entries) == entries
+
+
+def test_what_was_noted_of_a_line_is_forgotten_with_its_close() -> None:
+    desk = Desk()
+    small = Limits(message=1)
+    desk.intake = Intake(
+        desk.mailbox,
+        desk.lines,
+        desk.ledger,
+        desk.port,  # type: ignore[arg-type]
+        desk.metrics,
+        lambda *what: desk.closes.append(what),
+        Sizes(small),
+    )
+    assert desk.take(message("c", 9), message("c", 5, "xx")) == []
+    assert [code for _, code, _ in desk.closes] == [1009]
+    assert (desk.intake._cut, set(desk.intake._asked)) == ({"c"}, {"c"})
+    ended = closed("c")
+    assert desk.take(ended) == [ended]
+    assert not desk.intake._cut
+    assert not desk.intake._asked

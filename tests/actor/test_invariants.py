@@ -16,7 +16,7 @@ from host.model.effects import CommitUnit, KvPut
 from host.storage.driver import Fenced
 from host.storage.memory import MemoryDriver
 from tests.actor.fake_gateway import Socket
-from tests.actor.guests import raw, scripted, settle, trap
+from tests.actor.guests import raw, scripted, settle
 from tests.actor.harness import PROBE, TENANT, CodeShelf, Harness, open_harness
 
 pytestmark = pytest.mark.anyio
@@ -498,10 +498,10 @@ async def test_d7_a_guest_that_lies_or_traps_does_not_change_the_connection_tabl
 
 
 async def test_d7_the_table_is_the_hosts_even_if_the_guest_never_lives_again(h: Harness) -> None:
-    actor = await h.new(scripted(settle(1), settle(2)))
+    actor = await h.probe()
     socket = await h.open(actor)
+    await h.call(actor, "put", "start", "crash")
     await h.asleep(actor)
-    await h.define(scripted(trap))
     socket.send("x")
     await h.rest()
     assert h.state(actor) == "failed"
@@ -538,6 +538,27 @@ async def test_d8_an_instance_that_another_start_has_fenced_out_cannot_write_or_
     assert (await h.record(actor)).epoch == 3
 
 
+async def test_d8_two_owners_that_fence_each_other_off_start_ever_more_rarely(h: Harness) -> None:
+    actor = await h.probe()
+    socket = await h.open(actor)
+    for n in range(1, 6):
+        await claim(h, actor)
+        socket.send(f"echo {n}")
+        await h.rest()
+        before = h.storage.hydrations
+        await h.advance(0.2)
+        assert h.storage.hydrations == before  # no loop meanwhile
+        await h.advance(5)
+    assert h.count("commits_refused", "fenced") == 5
+    assert [frame for frame in socket.frames if frame != "welcome"] == [f"echo {n}" for n in range(1, 6)]
+    # fences that are far apart have nothing to do with each other
+    await h.advance(70)
+    await claim(h, actor)
+    socket.send("echo 6")
+    await h.rest()
+    assert socket.frames[-1] == "echo 6"
+
+
 async def test_d8_every_start_has_a_higher_epoch_and_hops_are_numbered_without_a_gap(h: Harness) -> None:
     actor = await h.probe()
     await h.call(actor, "inc", 1)
@@ -568,7 +589,7 @@ async def test_d8_a_hop_that_still_runs_when_its_actor_is_destroyed_writes_nothi
     h.executor.hold()
     socket.send("echo a")
     await h.executor.until_held()
-    await h.placement.destroy(actor)
+    await h.destroy(actor, 5)
     record, created = await h.placement.get_or_create(TENANT, "a", ("k",), None)
     units = len(h.storage.units)
     h.executor.release()
@@ -577,6 +598,7 @@ async def test_d8_a_hop_that_still_runs_when_its_actor_is_destroyed_writes_nothi
     assert len(h.storage.units) == units
     assert socket.frames == ["welcome"]
     assert await h.storage.driver.hydrate(actor) is None
+    assert h.count("commits_refused", "actor.destroyed") == 1
     assert await h.call(record.actor_id, "inc", 1) == 1
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from host.actor.ledger import Ledger
-from host.model.effects import ActorChange, KvPut, TurnEffects
+from host.model.effects import ActorChange, EndedSessions, KvPut, TurnEffects
+from host.model.limits import Limits
 from host.model.records import AttemptRow, DeadLetter
 from tests.actor.rows import ACTOR, alarm, closed, connection, image, ledger, message
 
@@ -171,3 +174,28 @@ def test_a_change_of_the_actor_and_dead_letters_go_into_one_unit() -> None:
     assert unit is not None
     assert (unit.actor, unit.dead_letters) == (change, (letter,))
     assert book.take_unit(0) is None
+
+
+def test_dead_letters_beyond_the_bound_cost_the_oldest() -> None:
+    book = Ledger(replace(image(), letters=2), 7, Limits(dead_letters=3))
+    dropped = []
+    for count in (1, 0, 1, 5, 0):
+        for n in range(count):
+            book.dead_letter(DeadLetter("message", "c", n, "r", "m", 3, 0))
+        unit = book.take_unit(1, must=True)
+        assert unit is not None
+        dropped.append(unit.dead_letters_dropped)
+    assert dropped == [0, 0, 1, 5, 0]
+
+
+def test_a_session_that_goes_is_remembered_and_a_plain_connection_is_not() -> None:
+    rows = (connection("s", session=b"h"), connection("p"))
+    book = Ledger(image(*rows), 7, Limits(session_memory=100, ended_sessions=9))
+    for conn in ("s", "p", "unknown"):
+        book.remove_connection(conn)
+    unit = book.take_unit(1_000)
+    assert unit is not None
+    assert unit.ended_sessions == EndedSessions((b"h",), 1_000, 900, 9)
+    later = book.take_unit(1_001, must=True)
+    assert later is not None
+    assert later.ended_sessions is None

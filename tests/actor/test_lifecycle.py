@@ -11,6 +11,7 @@ from host.actor.lifecycle import TABLE, IllegalStep, State, Step, step
 # Written out by hand: the table in the code has to agree with it, row by row.
 LEGAL = {
     (State.ABSENT, Step.CAUSE): State.STARTING,
+    (State.ABSENT, Step.RECALL): State.FAILED,
     (State.ASLEEP, Step.CAUSE): State.STARTING,
     (State.FAILED, Step.CAUSE): State.STARTING,
     (State.STARTING, Step.STARTED): State.RUNNING,
@@ -19,7 +20,11 @@ LEGAL = {
     (State.RUNNING, Step.FAULT): State.STARTING,
     (State.RUNNING, Step.STOP): State.STOPPING,
     (State.RUNNING, Step.LOST): State.ABSENT,
+    (State.RUNNING, Step.GIVE_UP): State.FAILED,
+    (State.STARTING, Step.FALL_BACK): State.STARTING,
+    (State.FAILED, Step.RELOAD): State.STARTING,
     (State.STOPPING, Step.STOPPED): State.ASLEEP,
+    (State.STOPPING, Step.UPGRADE): State.STARTING,
     (State.STOPPING, Step.FAULT): State.ASLEEP,
     (State.STOPPING, Step.LOST): State.ABSENT,
     **{(state, Step.DESTROY): State.DESTROYED for state in State},

@@ -54,13 +54,13 @@ async def test_a_destroy_answers_a_handler_that_waits_for_a_timer(h: Harness) ->
     errors: list[str] = []
 
     async def ask() -> None:
-        errors.append((await h.error(actor, "act", "wait:5000")).name)
+        errors.append((await h.error(actor, "act", "wait:6000")).name)
 
     with anyio.fail_after(3):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask)
             await h.rest()
-            await h.placement.destroy(actor)
+            await h.destroy(actor, 5)
     assert errors == ["actor/aborted"]
 
 
@@ -163,12 +163,11 @@ async def test_a_message_refused_by_a_full_node_is_delivered_when_there_is_room(
         first = await h.probe()
         socket = await h.open(first)
         await h.asleep(first)
-        second = await h.actor(key="second")
-        await h.call(second, "inc", 1)
+        _second, end = await h.busy()
         socket.send("echo late")
         await h.rest()
         assert "echo late" not in socket.frames
-        await h.asleep(second)
+        await end()
         await h.rest()
         assert socket.frames[-1] == "echo late"
 

@@ -121,8 +121,32 @@ def test_a_failure_is_counted_and_logged_with_its_detail_and_ray() -> None:
 
 def test_what_guests_log_is_written_and_what_was_dropped_is_counted() -> None:
     door = Door()
-    effects = TurnEffects(logs=(LogLine("info", "a"), LogLine("warn", "b"), LogLine("error", "c")), logs_dropped=4)
+    said = (LogLine("info", "a"), LogLine("warn", "b"), LogLine("error", "c"))
+    effects = TurnEffects(logs=said, logs_dropped=4, logs_told=9, refused={"log_turn": 3, "log_minute": 1, "kv_key": 1})
     with capture_logs() as logs:
         door.release.hop(HopResult(turns=[TurnRecord(None, effects, ())]))
-    assert [(line["text"], line["log_level"]) for line in logs] == [("a", "info"), ("b", "warning"), ("c", "error")]
-    assert door.metrics.counter("log_lines_dropped", "log_turn") == 4
+    *said_lines, note = logs
+    assert [(line["text"], line["log_level"]) for line in said_lines] == [
+        ("a", "info"), ("b", "warning"), ("c", "error"),
+    ]  # fmt: skip
+    assert (note["event"], note["lines"], note["log_level"]) == ("guest log lines dropped", 9, "warning")
+    assert door.metrics.counter("log_lines_dropped", "log_turn") == door.metrics.counter("limits", "log_turn") == 3
+    assert door.metrics.counter("log_lines_dropped", "log_minute") == 1
+    assert door.metrics.counter("limits", "kv_key") == 1
+
+
+def test_a_code_of_the_guests_choice_names_no_counter() -> None:
+    door = Door()
+    error = ErrorInfo("user", "no_funds", "too little")
+    with capture_logs() as logs:
+        door.release.settlement(Settlement(door.action(), error, ActionReply(error=error)), {})
+    assert door.metrics.counter("events_failed", "user") == door.metrics.counter("events_failed") == 1
+    assert logs == []
+
+
+def test_a_user_error_that_was_changed_is_logged_with_the_reason() -> None:
+    door = Door()
+    error = ErrorInfo("user", "user_error", "too little")
+    with capture_logs() as logs:
+        door.release.settlement(Settlement(door.action(), error, ActionReply(error=error), detail="the code 'x y'"), {})
+    assert [line["detail"] for line in logs] == ["the code 'x y'"]

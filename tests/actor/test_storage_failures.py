@@ -138,6 +138,7 @@ async def test_a_fenced_instance_ends_without_a_retry_and_the_next_one_reads_the
     h.storage.fenced()
     assert (await h.error(actor, "inc", 1)).name == "actor/aborted"
     await h.rest()
+    await h.advance(0.3)  # fenced twice in a row, it looks again after a moment
     assert (await h.call(actor, "get"))["n"] == 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import anyio
 import pytest
@@ -119,18 +119,17 @@ async def full(shelf: CodeShelf) -> AsyncIterator[Harness]:
         yield harness
 
 
-async def two_actors(h: Harness) -> tuple[str, str, Socket, Socket]:
+async def two_actors(h: Harness) -> tuple[str, str, Callable[[], Awaitable[None]], Socket, Socket]:
     """One that sleeps, with two sockets, and one that has taken its room."""
     sleeping = await h.probe()
     waiting, quiet = await h.open(sleeping), await h.open(sleeping)
     await h.asleep(sleeping)
-    awake = await h.actor(key="another")
-    await h.call(awake, "timer", 1)
-    return sleeping, awake, waiting, quiet
+    awake, end = await h.busy()
+    return sleeping, awake, end, waiting, quiet
 
 
 async def test_a_socket_whose_actor_finds_no_room_waits_no_longer_either(full: Harness) -> None:
-    sleeping, awake, waiting, quiet = await two_actors(full)
+    sleeping, awake, end, waiting, quiet = await two_actors(full)
     waiting.send("echo a")
     waiting.send("echo b")
     for _ in range(4):
@@ -142,18 +141,18 @@ async def test_a_socket_whose_actor_finds_no_room_waits_no_longer_either(full: H
     await full.advance(0.2)
     assert [socket.closed for socket in (waiting, quiet)] == [REFUSED, None]
     assert full.count("messages_refused", "ws.wake_timeout") == 2
-    await full.asleep(awake)
+    await end()
     await full.rest()
     state = await full.document(sleeping)
     assert (state["got"], state["closes"]) == ([], [[1006, "ws.stale_metadata"]])
 
 
 async def test_a_socket_whose_actor_finds_room_in_time_is_served(full: Harness) -> None:
-    _sleeping, awake, waiting, _ = await two_actors(full)
+    _sleeping, awake, end, waiting, _ = await two_actors(full)
     waiting.send("echo a")
     await full.advance(20)
     await full.call(awake, "inc", 1)
-    await full.asleep(awake)
+    await end()
     assert await waiting.received(2) == ["welcome", "echo a"]
     await full.advance(100)
     assert (waiting.closed, full.count("messages_refused", "ws.wake_timeout")) == (None, 0)

@@ -81,6 +81,7 @@ CALLS: dict[str, tuple[Struct, Any]] = {
     "random": (e.Random(4), b"\x01\x02\x03\x04"),
     "random_long": (e.Random(1024), LONG),
     "sleep": (e.Sleep(), None),
+    "destroy": (e.Destroy(), None),
     "keep_awake": (e.KeepAwake(2, 1), None),
     "timer": (e.Timer(250), e.TimerStarted(1)),
 }

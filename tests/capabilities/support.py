@@ -31,6 +31,9 @@ class FakeReader:
     def kv_bytes(self) -> int:
         return sum(len(key) + len(value) for key, value in self.rows.items())
 
+    def kv_keys(self) -> int:
+        return len(self.rows)
+
     def commit(self, ops: Sequence[KvOp]) -> None:
         for op in ops:
             if isinstance(op, KvPut):
@@ -47,6 +50,7 @@ def state_with(reader: FakeReader | None = None, *connections: str) -> ActorStat
     state = ActorState()
     state.kv.bind(reader)
     state.kv.bytes_estimate = reader.kv_bytes()
+    state.kv.keys_estimate = reader.kv_keys()
     for conn_id in connections:
         state.connections[conn_id] = Connection(conn_id, "/")
     return state

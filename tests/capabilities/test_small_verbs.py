@@ -105,8 +105,40 @@ def test_a_delay_has_bounds(after: int) -> None:
         Timers().start(TurnRecorder(), Limits(), after)
 
 
+def test_destroy_is_an_intent() -> None:
+    recorder = TurnRecorder()
+    assert not recorder.effects().destroy
+    intents.destroy(recorder)
+    assert recorder.effects().destroy
+    assert not recorder.effects().sleep
+
+
 def test_sleep_is_an_intent() -> None:
     recorder = TurnRecorder()
     assert not recorder.effects().sleep
     intents.sleep(recorder)
     assert recorder.effects().sleep
+
+
+def test_the_log_is_told_of_dropped_lines_once_a_minute_and_of_every_one() -> None:
+    log, limits = LogBudget(), Limits(log_turn=10)
+    told, refused = [], 0
+    for turn in range(300):
+        recorder = TurnRecorder()
+        log.begin_turn(turn * 1_000)
+        for _ in range(5):
+            log.log(recorder, limits, "info", "12345678")
+        told.append(recorder.logs_told)
+        refused += recorder.refused["log_turn"]
+    assert told[0] == 4
+    assert [turn for turn, lines in enumerate(told) if lines] == [0, 60, 120, 180, 240]
+    assert sum(told) == 4 * 241  # those after the last note are told with the next
+    assert refused == 4 * 300
+
+
+def test_a_line_over_the_budget_of_a_minute_names_that_limit() -> None:
+    log, recorder = LogBudget(), TurnRecorder()
+    log.begin_turn(0)
+    for _ in range(3):
+        log.log(recorder, Limits(log_minute=12), "info", "12345")
+    assert recorder.refused == {"log_minute": 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -90,6 +91,48 @@ def test_a_room_is_deployed_called_talked_to_and_looked_at(endpoint: str) -> Non
     code, out, _ = quick("inspect", row[0], "--json", endpoint=endpoint)
     assert json.loads(out)["actor_id"] == row[0]
 
+    digest = sha256(ROOM.read_bytes()).hexdigest()
+    code, out, _ = quick("module", digest, endpoint=endpoint)
+    assert "js module" in out
+    code, out, _ = quick("module", f"sha256:{digest}", "--json", endpoint=endpoint)
+    assert json.loads(out)["report"]["lines"] == len(ROOM.read_text().splitlines())
+
+
+COUNTER = """import { actor } from "isolate";
+export default actor({ state: { n: 0 }, actions: { add(c, n) { return (c.state.n += n); } } });"""
+AN_ID = re.compile(r"^[0-9a-f]{32}\b", re.MULTILINE)
+
+
+def ids_of(name: str, endpoint: str) -> list[str]:
+    return AN_ID.findall(quick("actors", "--name", name, endpoint=endpoint)[1])
+
+
+def test_an_actor_is_destroyed(endpoint: str, tmp_path: Path) -> None:
+    (tmp_path / "counter.js").write_text(COUNTER)
+    assert quick("deploy", "mortal", str(tmp_path / "counter.js"), endpoint=endpoint)[0] == 0
+    assert quick("call", "mortal", "k", "add", "3", endpoint=endpoint) == (0, "3\n", "")
+    (actor,) = ids_of("mortal", endpoint)
+    assert quick("destroy", actor, endpoint=endpoint) == (0, f"destroyed {actor}\n", "")
+    assert ids_of("mortal", endpoint) == []
+    code, _, stderr = quick("destroy", actor, endpoint=endpoint)
+    assert (code, stderr.startswith("actor/not_found: ")) == (1, True)
+    assert quick("call", "mortal", "k", "add", "1", endpoint=endpoint) == (0, "1\n", "")
+
+
+def test_keys_of_any_kind_are_typed_and_found_again(endpoint: str, tmp_path: Path) -> None:
+    (tmp_path / "counter.js").write_text(COUNTER)
+    assert quick("deploy", "keyed", str(tmp_path / "counter.js"), endpoint=endpoint)[0] == 0
+    keys = ["/", r"\0", r"\0/\0", "a/b", r"a\/b", "a,b", "caf\u00e9", "cafe\u0301", r"back\\slash", " ", "a b", "0"]
+    for total in ("1", "2"):
+        for key in keys:
+            assert quick("call", "keyed", key, "add", "1", endpoint=endpoint) == (0, f"{total}\n", ""), key
+    assert len(ids_of("keyed", endpoint)) == len(keys)
+    for bad in ("a//b", r"\x", "x" * 129):
+        code, _, stderr = quick("call", "keyed", bad, "add", "1", endpoint=endpoint)
+        assert code == 1
+        assert stderr.startswith(("actor/invalid_request: ", "actor/key_too_large: ")), bad
+    assert len(ids_of("keyed", endpoint)) == len(keys)
+
 
 def test_a_module_is_deployed_from_a_url(endpoint: str) -> None:
     source = ROOM.read_bytes() + b"// by url"
@@ -100,6 +143,23 @@ def test_a_module_is_deployed_from_a_url(endpoint: str) -> None:
         code, _, err = quick("deploy", "by-url", "--url", site.url, "--sha256", "0" * 64, endpoint=endpoint)
     assert code == 1
     assert err.startswith("module/hash_mismatch: ")
+
+
+def test_a_tenant_is_shown_and_given_quotas(endpoint: str) -> None:
+    code, out, err = quick("tenant", "acme", endpoint=endpoint)
+    assert (code, err) == (0, "")
+    assert "tenant_actors" in out
+    assert "its own" not in out
+    assert "refused: none" in out
+    code, out, _ = quick("tenant", "acme", "--set", "tenant_actors=7", "--set", "tenant_cpu=50", endpoint=endpoint)
+    (line,) = [line.split() for line in out.splitlines() if line.startswith("tenant_actors")]
+    assert (code, line) == (0, ["tenant_actors", "0", "7", "30,000", "actors", "its", "own"])
+    code, out, _ = quick("tenant", "acme", "--defaults", endpoint=endpoint)
+    assert (code, "its own" in out) == (0, False)
+    assert quick("tenant", "acme", "--set", "tenant_actors", endpoint=endpoint)[0] == 2
+    assert quick("tenant", "acme", "--set", "tenant_actors=1", "--defaults", endpoint=endpoint)[0] == 2
+    code, _, err = quick("tenant", "acme", "--set", "nothing=1", endpoint=endpoint)
+    assert (code, err.startswith("request/invalid: ")) == (1, True)
 
 
 def test_what_goes_wrong_is_one_line_and_exit_code_1(endpoint: str, tmp_path: Path) -> None:
@@ -116,6 +176,7 @@ def test_what_goes_wrong_is_one_line_and_exit_code_1(endpoint: str, tmp_path: Pa
         (["call", "room2", "k", "act", "1"], "actor/action_not_found: "),
         (["call", "room2", "a\\x", "act"], "actor/invalid_request: "),
         (["inspect", "0" * 32], "actor/not_found: "),
+        (["module", "0" * 64], "module/not_found: "),
         (["actors", "--endpoint", "http://127.0.0.1:1"], "client/unreachable: "),
     ):
         code, out, err = quick(*args, endpoint=endpoint)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -14,15 +15,24 @@ from urllib.request import urlopen
 import anyio
 import msgspec
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
+from typer.testing import CliRunner
 
 from host.cli.actors import argument, moment
 from host.cli.connect import Lines
+from host.cli.connect import shown as shown_frame
 from host.cli.demo_site import serving_module
 from host.cli.failures import lines_of
+from host.cli.main import app
+from host.cli.module_view import show_module
 from host.cli.progress import ShownProgress
 from host.cli.snapshot_view import show_snapshot
+from host.client.answers import error_of
+from host.client.records import ModuleDetails
+from host.model.definitions import Manifest
 from host.model.errors import CallerError, InternalError
+from host.model.report import ExportInfo, ImportInfo, MemoryInfo, ModuleReport, SectionInfo, TableInfo
 from host.model.snapshot import ActorSnapshot
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +62,18 @@ async def test_errors_become_lines_without_stack_traces() -> None:
     assert lines_of(group) == ["actor/not_found: there is none", "internal/internal_error: the detail"]
     assert lines_of(OSError(2, "No such file", "x.js")) == ["system/os_error: No such file (x.js)"]
     assert lines_of(ValueError("odd")) == ["internal/internal_error: ValueError: odd"]
+
+
+async def test_a_masked_error_comes_with_the_ray_under_which_the_host_logged_it() -> None:
+    body = b'{"group":"internal","code":"internal_error","message":"An internal error occurred"}'
+    masked = error_of(500, body, {"x-rivet-ray-id": "00ab12"})
+    assert lines_of(masked) == [
+        "internal/internal_error: An internal error occurred (ray 00ab12: the host's log says more)"
+    ]
+    for odd in ("", "\x1b[31m", "a b", "x" * 65):
+        assert lines_of(error_of(500, body, {"x-rivet-ray-id": odd}))[0].endswith("error occurred")
+    clear = error_of(404, b'{"group":"actor","code":"not_found","message":"m"}', {"x-rivet-ray-id": "00ab12"})
+    assert (lines_of(clear), clear.ray) == (["actor/not_found: m"], "00ab12")
 
 
 async def test_a_moment_is_utc_or_a_dash() -> None:
@@ -133,6 +155,32 @@ def snapshot() -> ActorSnapshot:
     return msgspec.json.decode(msgspec.json.encode(document), type=ActorSnapshot)
 
 
+def test_a_module_is_readable_and_its_names_cannot_act_on_a_terminal() -> None:
+    manifest = Manifest(abi=1, codec="framed", name="evil\x1b[2J")
+    report = ModuleReport(
+        digest="sha256:ab", kind="wasm", size=12_345, manifest=manifest, capabilities=("kv", "log"),
+        imports=(ImportInfo("isolate", "host_call", "(i32) -> (i32)"),),
+        exports=(ExportInfo("[red]x\x1b[31m", "func", "() -> ()"),), sections=(SectionInfo("custom \x07", 77),),
+        memories=(MemoryInfo(2),), tables=(TableInfo("funcref", 1, 9),), functions=1_024, largest_body=2_048,
+        start=True, proposals=("simd",),
+    )  # fmt: skip
+    module = ModuleDetails("sha256:ab", "wasm", 12_345, manifest=manifest, stored_at=0, report=report)
+    out = io.StringIO()
+    show_module(Console(file=out, width=160), module)
+    text = out.getvalue()
+    for shown in (
+        "wasm module", "12,345 bytes", "ABI 1, codec framed", "kv, log", "2 pages, no maximum", "1 funcref, at most 9",
+        "1,024", "2,048 bytes", "start function", "simd", "isolate.host_call", "(i32) -> (i32)", "[red]x\\x1b[31m",
+        "evil\\x1b", "custom \\x07",
+    ):  # fmt: skip
+        assert shown in text
+    assert "\x1b[2J" not in text
+    old = io.StringIO()
+    show_module(Console(file=old, width=160), replace(module, report=None, source_url="https://example.com/m.wasm"))
+    assert "no report" in old.getvalue()
+    assert "https://example.com/m.wasm" in old.getvalue()
+
+
 async def test_a_snapshot_is_readable_and_nothing_of_a_guest_is_markup() -> None:
     out = io.StringIO()
     show_snapshot(Console(file=out, width=160), snapshot())
@@ -143,3 +191,17 @@ async def test_a_snapshot_is_readable_and_nothing_of_a_guest_is_markup() -> None
     ):  # fmt: skip
         assert shown in text
     assert "s" * 61 not in text
+
+
+def test_a_frame_does_not_steer_the_terminal_and_is_left_alone_in_a_pipe() -> None:
+    frame = "two\nlines\x1b[2J\x9b\u202e"
+    assert shown_frame(frame, terminal=True) == "two\nlines\\x1b[2J\\x9b\\u202e"
+    assert shown_frame(frame, terminal=False) == frame
+    assert shown_frame(b"\x1b\x00", terminal=True) == "<2 bytes> 1b00"
+
+
+def test_a_host_does_not_start_with_a_list_of_hosts_that_can_never_match(tmp_path: Path) -> None:
+    told = CliRunner().invoke(app, ["serve", "--dev", "--data-dir", str(tmp_path / "data"), "--url-hosts", "https://x"])
+    assert told.exit_code == 1
+    assert "url hosts: 'https://x' is no host" in told.output
+    assert not (tmp_path / "data").exists()

@@ -124,6 +124,19 @@ async def test_a_snapshot_comes_typed() -> None:
     assert (snapshot.lifecycle, snapshot.last_error) == ("asleep", None)
 
 
+async def test_a_module_comes_with_its_report() -> None:
+    common = {"digest": "sha256:ab", "kind": "wasm", "size": 9, "manifest": {"abi": 1}}
+    shown = common | {"stored_at": 5, "source_url": None}
+    report = common | {"capabilities": ["kv"]}
+    double = Double((200, shown | {"report": report | {"functions": 3}}), (200, shown | {"report": None}))
+    async with client(double) as host:
+        module = await host.module("sha256:ab")
+        assert (await host.module("ab")).report is None
+    assert double.line() == "GET /modules/sha256%3Aab"
+    assert module.report is not None
+    assert (module.size, module.report.functions, module.report.imports) == (9, 3, ())
+
+
 async def test_the_last_error_of_a_snapshot_keeps_its_metadata() -> None:
     failed = SNAPSHOT | {"last_error": {"group": "user", "code": "no", "message": "why", "metadata": {"n": [1]}}}
     async with client(Double((200, failed), (200, b'{"actor_id": 1}'))) as host:

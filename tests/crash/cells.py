@@ -6,7 +6,7 @@ from enum import Enum
 
 from host.model.failpoints import GUEST_POINTS, FailPoint
 
-__all__ = ["ALARM_POINTS", "Blow", "CELLS", "IMPOSSIBLE", "in_process", "real_kills"]
+__all__ = ["ALARM_POINTS", "APART", "Blow", "CELLS", "IMPOSSIBLE", "in_process", "real_kills"]
 
 
 class Blow(Enum):
@@ -32,9 +32,12 @@ IMPOSSIBLE: dict[tuple[FailPoint, Blow], str] = {
     (FailPoint.BEFORE_ACK, Blow.DESTROY): _ONE_STEP,
 }
 
-# Points that an alarm on its way passes. The others: alarms are not acknowledged to a gateway, and the clock of a
-# JavaScript guest is the turn's own, so that it never makes the call `now`.
-ALARM_POINTS = [point for point in FailPoint if point not in (FailPoint.BEFORE_ACK, FailPoint.CALL_NOW)]
+# Points with tests of their own: the clock of a JavaScript guest is the turn's own, so that it never makes the call
+# `now`, and a story ends with the call `destroy`.
+APART = (FailPoint.CALL_NOW, FailPoint.CALL_DESTROY)
+
+# Points that an alarm on its way passes. Alarms are not acknowledged to a gateway.
+ALARM_POINTS = [point for point in FailPoint if point not in (FailPoint.BEFORE_ACK, *APART)]
 
 
 def in_process() -> list[tuple[FailPoint, Blow]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Coroutine
+from typing import Any
 
 from host.model.errors import GuestFault
 from host.model.failpoints import GUEST_POINTS, FailPoint, FailPoints
@@ -52,11 +54,11 @@ class Striker:
         assert done.wait(PATIENCE)
 
     def _strike(self, done: threading.Event | None) -> None:
-        """On the event loop; the destroy goes on by itself, and the thread waits for its end."""
+        """On the event loop; the destroy goes on by itself, and the thread waits until it is recorded: its end waits
+        for the thread."""
         if self.blow is Blow.DESTROY:
-            task = self._loop.create_task(self._destroy(done))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._keep(self._h.placement.destroy(self._actor))
+            self._keep(self._recorded(done))
             return
         for socket in list(self._h.gateway.held.values()):
             if self.blow is Blow.REPOST:
@@ -72,9 +74,15 @@ class Striker:
         if done is not None:
             done.set()
 
-    async def _destroy(self, done: threading.Event | None) -> None:
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _recorded(self, done: threading.Event | None) -> None:
+        """Begins after the destroy itself."""
         try:
-            await self._h.placement.destroy(self._actor)
+            await self._h.placement.being_destroyed(self._actor)
         finally:
             if done is not None:
                 done.set()

@@ -57,7 +57,8 @@ async def test_no_operation_that_fails_costs_what_was_acknowledged(
         assert ended == (disk.failed == "COMMIT"), disk.failed
     else:
         raise AssertionError("every run was touched")
-    assert unknown > 3
+    # every third operation may meet few of the COMMITs
+    assert unknown > (3 if step == 1 else 0)
 
 
 async def story(

@@ -17,7 +17,7 @@ import pytest
 
 from host.model.failpoints import FailPoint
 from tests.actor.guests import scripted, settle
-from tests.crash.cells import ALARM_POINTS, real_kills
+from tests.crash.cells import ALARM_POINTS, APART, real_kills
 from tests.crash.checker import Line
 from tests.crash.client import HOST_GONE, Client, marks_on_disk
 from tests.crash.writer import WRITER
@@ -27,7 +27,7 @@ from tests.modules.guests import with_manifest
 
 pytestmark = pytest.mark.anyio
 
-MESSAGE_POINTS = [point for point in real_kills() if point is not FailPoint.CALL_NOW]
+MESSAGE_POINTS = [point for point in real_kills() if point not in APART]
 # Points that the action which sets an alarm passes in turn with the alarm itself: one kill in each.
 SHARED = {FailPoint.BEFORE_TURN, FailPoint.BEFORE_COMMIT, FailPoint.AFTER_COMMIT, FailPoint.CALL_ALARM_SET}
 SIDE_BY_SIDE = 3
@@ -133,3 +133,30 @@ async def test_a_kill_at_the_call_that_only_wasm_makes(new_module_dir: Callable[
             assert [row["alarm"] for row in (await again.snapshot(actor))["alarms"]] == ["kept"]
             await again.call(actor, "once more")
             assert (await again.snapshot(actor))["epoch"] == 2
+
+
+ENDED = b"""
+import { actor } from "isolate";
+export default actor({
+  state: { n: 0 },
+  actions: { add(c) { return ++c.state.n; }, end(c) { c.state.n += 100; c.destroy(); return "the end"; } },
+});
+"""
+
+
+async def test_a_kill_at_the_call_that_ends_an_actor_leaves_it_as_it_was(new_module_dir: Callable[[], Path]) -> None:
+    data_dir = new_module_dir()
+    with anyio.fail_after(CELL_SECONDS):
+        async with host_process(data_dir, "call_destroy") as (host, _tasks):
+            await host.deploy("ended", ENDED)
+            actor = await host.actor("ended")
+            assert await host.call(actor, "add") == 1
+            with pytest.raises(HOST_GONE):
+                await host.call(actor, "end")
+            assert await host.exit_code() == -signal.SIGKILL
+        async with start_host(data_dir) as again:
+            assert await again.call(actor, "add") == 2
+            assert await again.call(actor, "end") == "the end"
+            await again.node.placement.destroys.drain()
+            assert (await again.try_call(actor, "add")).status_code == 404
+            assert await again.call(await again.actor("ended"), "add") == 1

@@ -8,7 +8,7 @@ from host.bridge.host_calls import HOST_CALLS
 from host.model.failpoints import AFTER_CALL, FailPoint
 from tests.actor.guests import scripted, settle
 from tests.actor.harness import CodeShelf, open_harness
-from tests.crash.cells import CELLS, IMPOSSIBLE, Blow, in_process, real_kills
+from tests.crash.cells import APART, CELLS, IMPOSSIBLE, Blow, in_process, real_kills
 from tests.crash.outside import Outside
 from tests.crash.striker import Striker
 from tests.crash.writer import WRITER
@@ -17,6 +17,15 @@ pytestmark = pytest.mark.anyio
 
 # A guest that makes the one call that JavaScript never makes, in each message.
 CLOCKED = scripted(settle(1), settle(2), *(settle(event, call={"call": "now"}) for event in range(3, 12)))
+# One that ends itself when it is told to, and says that it did.
+ENDED = """
+import { actor } from "isolate";
+export default actor({
+  state: { n: 0 },
+  async onDestroy(c) { await c.kv.put("ended", "1"); },
+  onWebSocket(c, ws) { ws.onmessage = (e) => { c.state.n += 1; ws.send("bye"); if (e.data === "end") c.destroy(); }; },
+});
+"""
 
 
 def cell_id(cell: object) -> str:
@@ -35,7 +44,7 @@ def test_every_cell_is_tested_or_listed_with_its_reason() -> None:
     assert all(IMPOSSIBLE.values())
 
 
-@pytest.mark.parametrize("point", [point for point in FailPoint if point is not FailPoint.CALL_NOW], ids=cell_id)
+@pytest.mark.parametrize("point", [point for point in FailPoint if point not in APART], ids=cell_id)
 async def test_the_scenario_passes_every_fail_point(shelf: CodeShelf, point: FailPoint) -> None:
     striker, outside = await run(shelf, point, None, 1)
     assert striker.hits > 0
@@ -46,9 +55,7 @@ async def test_the_scenario_passes_every_fail_point(shelf: CodeShelf, point: Fai
 
 
 @pytest.mark.parametrize("nth", [1, 2, 5], ids=lambda nth: f"hit{nth}")
-@pytest.mark.parametrize(
-    ("point", "blow"), [cell for cell in in_process() if cell[0] is not FailPoint.CALL_NOW], ids=cell_id
-)
+@pytest.mark.parametrize(("point", "blow"), [cell for cell in in_process() if cell[0] not in APART], ids=cell_id)
 async def test_a_blow_breaks_nothing(shelf: CodeShelf, point: FailPoint, blow: Blow, nth: int) -> None:
     striker, outside = await run(shelf, point, blow, nth)
     if nth > 1 and not striker.struck:
@@ -127,3 +134,22 @@ async def test_a_blow_at_the_call_that_only_wasm_makes_breaks_nothing(shelf: Cod
             assert await h.storage.driver.hydrate(actor) is None
         else:
             assert (await h.image(actor)).connections == ()
+
+
+@pytest.mark.parametrize("blow", [blow for point, blow in in_process() if point is FailPoint.CALL_DESTROY], ids=cell_id)
+async def test_a_blow_at_the_call_that_ends_an_actor_does_not_keep_it(shelf: CodeShelf, blow: Blow) -> None:
+    striker = Striker(FailPoint.CALL_DESTROY, blow, 1)
+    async with open_harness(shelf, failpoints=striker.failpoints) as h:
+        actor = await h.new(ENDED)
+        striker.aim(h, actor)
+        socket = await h.open(actor)
+        socket.send("hello")
+        socket.send("end")
+        await h.rest()
+        await h.advance(5)
+        assert striker.struck
+        assert await h.storage.driver.hydrate(actor, destroying=True) is None
+        assert await h.storage.driver.kv_size(actor) == (0, 0)
+        assert socket.closed is not None
+        assert (await h.actor()) != actor
+        assert h.count("actors_destroyed") == 1

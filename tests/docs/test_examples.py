@@ -90,3 +90,22 @@ async def test_the_program_that_embeds_a_host_serves_it_below_its_prefix(
             await http.put("/actors-host/definitions/greeter", json={"module": digest})
             address = "/actors-host/gateway/greeter/action/greet?rvt-method=getOrCreate&rvt-key=a"
             assert (await http.post(address, json={"args": ["ada"]})).json() == {"output": "hello ada, visit 1"}
+            address = "/actors-host/gateway/counter/action/add?rvt-method=getOrCreate&rvt-key=a"
+            assert (await http.post(address, json={"args": [2]})).json() == {"output": 2}
+
+
+async def test_the_shop_of_static_actors_sells(
+    new_data_dir: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((_, program),) = fences(ROOT / "docs" / "static-actors.md", "python", "# file:")
+    os.rename(new_data_dir(), tmp_path / "shop-data")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "shop"}
+    exec(compile(program, "shop.py", "exec"), names)
+    with anyio.fail_after(30):
+        assert await names["main"]() == {
+            "two": {"output": 2},
+            "three": {"output": 3},
+            "refused": "bad_count",
+            "french": {"output": "bonjour, ada"},
+        }

@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 import typer.main
 
-from docs.generate import CALLS, MEANINGS, render
+from docs.generate import CALLS, MEANINGS, STEPS, render
+from host.actor.lifecycle import Step
 from host.bridge.host_calls import HOST_CALLS
 from host.cli.main import app
 from host.gateway.control import ControlApi
@@ -113,6 +114,7 @@ def test_what_is_generated_has_not_drifted(path: Path) -> None:
 def test_the_generated_tables_explain_every_code_and_call_and_no_other() -> None:
     assert MEANINGS.keys() == HTTP_STATUS.keys()
     assert CALLS.keys() == {row.name for row in HOST_CALLS}
+    assert STEPS.keys() == set(Step)
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / ".ci").iterdir()), ids=page_id)

@@ -3,7 +3,7 @@ make."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import httpx
 import websockets
 from anyio.abc import TaskGroup
 
+from host.actor.registry import Registered
 from host.config import Settings
 from host.gateway.server import HostServer, bind
 from host.node import Node, open_node
@@ -80,12 +81,16 @@ class TestHost:
 
 
 @asynccontextmanager
-async def start_host(data_dir: Path, **settings: Any) -> AsyncGenerator[TestHost]:
-    """Runs a host until the block ends, then stops it as a signal would."""
-    chosen = Settings(data_dir=data_dir, **{"dev": True, "allow_private_urls": True, **settings})
+async def start_host(
+    data_dir: Path, *, registered: Mapping[str, Registered] | None = None, **settings: Any
+) -> AsyncGenerator[TestHost]:
+    """Runs a host until the block ends, then stops it as a signal would. Without deployment images unless a test asks
+    for them: each takes a second of a core."""
+    defaults: dict[str, Any] = {"dev": True, "allow_private_urls": True, "memory_reserve": "0", "images": False}
+    chosen = Settings(data_dir=data_dir, **{**defaults, **settings})
     tasks: TaskGroup
     with bind("127.0.0.1", 0) as sock:
-        async with open_node(chosen) as node, anyio.create_task_group() as tasks:
+        async with open_node(chosen, registered=registered) as node, anyio.create_task_group() as tasks:
             server = HostServer(node.app, sock, chosen.limits)
             port: int = await tasks.start(server.run)
             try:

@@ -50,7 +50,7 @@ class HostProcess(TestHost):
     async def spawn(self) -> None:
         """Starts the process and does not wait for it to listen."""
         command = [
-            *(sys.executable, "-m", "host.cli", "serve", "--dev", "--allow-private-urls"),
+            *(sys.executable, "-m", "host.cli", "serve", "--dev", "--allow-private-urls", "--no-images"),
             *("--port", str(self.wanted_port), "--data-dir", str(self.data_dir), "--log-format", "json"),
         ]
         self._port, self._read = anyio.Event(), anyio.Event()

@@ -26,7 +26,7 @@ async def test_an_actor_from_a_url_keeps_its_socket_its_state_and_its_indexes_th
             sha = hashlib.sha256(SCENARIO).hexdigest()
             answer = await host.http.put("/definitions/scenario", json={"url": url, "sha256": sha})
             assert answer.status_code == 200, answer.text
-            assert answer.json() == {"name": "scenario", "version": 1, "module": f"sha256:{sha}"}
+            assert answer.json() == {"name": "scenario", "version": 1, "module": f"sha256:{sha}", "percent": 100}
             actor = await host.actor("scenario", "room")
 
             assert await host.call(actor, "increment", 5) == 5

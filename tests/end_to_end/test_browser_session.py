@@ -17,8 +17,10 @@ import anyio
 import msgspec
 import pytest
 
+from host.model.limits import Limits
+from tests.end_to_end.host import start_host
 from tests.end_to_end.host_process import host_process
-from tests.end_to_end.test_sessions import LEDGER, check
+from tests.end_to_end.test_sessions import LEDGER, SLOW, Edge, check
 from tests.end_to_end.unreliable import unreliable_network
 
 pytestmark = pytest.mark.anyio
@@ -126,3 +128,26 @@ async def test_a_browser_comes_back_after_lost_connections_and_a_killed_host(
             state = await host.call(actor, "all")
             # the browser is gone, and its session waits for it
             assert (state["opened"], state["closed"]) == (1, [])
+
+
+async def test_a_browser_whose_session_ends_just_before_it_is_back_loses_it_and_opens_no_other(
+    new_data_dir: Callable[[], Path], tmp_path: Path
+) -> None:
+    with anyio.fail_after(60):
+        async with (
+            start_host(new_data_dir(), limits=Limits(session_window=1_000)) as host,
+            unreliable_network(lambda: host.port) as network,
+        ):
+            await host.deploy("slow", SLOW)
+            actor, edge = await host.actor("slow"), Edge(host, network)
+            page = PageServer(lambda _: None)
+            server = await asyncio.start_server(page.serve, "127.0.0.1", 0)
+            async with server:
+                query = urlencode({"host": f"http://127.0.0.1:{network.port}", "actor": actor, "count": 1})
+                url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/?{query}"
+                async with browser(url, tmp_path / "profile"):
+                    await edge.handled(actor)
+                    network.cut()
+                    told = await page.done
+            assert told == {"error": "4004 session.not_found", "frames": []}
+            await edge.check(actor)

@@ -11,10 +11,11 @@ import pytest
 import websockets
 
 from host.client import Client, SessionSocket
+from host.client.session import SessionLost
 from host.model.limits import Limits
 from tests.end_to_end.host import TestHost, start_host
 from tests.end_to_end.host_process import host_process
-from tests.end_to_end.unreliable import unreliable_network
+from tests.end_to_end.unreliable import Network, unreliable_network
 
 pytestmark = pytest.mark.anyio
 
@@ -129,8 +130,9 @@ async def test_forged_foreign_expired_and_truncated_sessions_end_as_they_should(
             await host.deploy("ledger", LEDGER)
             actor, other = await host.actor("ledger"), await host.actor("ledger", "other")
 
-            def dial(seen: int, following: int, *, to: str = actor, with_secret: str = secret) -> websockets.connect:
-                return host.socket(to, f"?dm-session={with_secret}&dm-last-seen={seen}&dm-next={following}")
+            def dial(seen: int, following: int, *, to: str = actor, with_secret: str = "") -> websockets.connect:
+                query = f"dm-session={with_secret or secret}&dm-last-seen={seen}&dm-next={following}"
+                return host.socket(to, f"?{query}")
 
             async def ended(socket: websockets.connect) -> tuple[int, str]:
                 async with socket as connection:
@@ -159,6 +161,9 @@ async def test_forged_foreign_expired_and_truncated_sessions_end_as_they_should(
             assert await ended(dial(6, 4)) == not_found
             assert await told() == [[4010, "session.outbox_truncated", False]]
 
+            # the secret of a session that has ended opens no other, whatever the numbers
+            assert await ended(dial(0, 1)) == not_found
+            secret = "an0ther-secret-of-this-client"
             async with dial(0, 1) as socket:
                 await socket.send("four")
                 assert await socket.recv() == "four a"
@@ -171,3 +176,142 @@ async def test_forged_foreign_expired_and_truncated_sessions_end_as_they_should(
             assert (await host.snapshot(actor))["connections"] == []
             state = await host.http.get(f"/gateway/{actor}/session", headers={"x-dormice-session": secret})
             assert (state.status_code, state.json()["code"]) == (404, "not_found")
+
+
+# Its message is handled at once, and settles a while later: so it has taken effect and is not acknowledged.
+SLOW = b"""\
+import { actor } from "isolate";
+export default actor({
+  state: { handled: 0, opened: 0 },
+  onWebSocket(c, websocket) {
+    c.state.opened += 1;
+    websocket.onmessage = () => {
+      c.state.handled += 1;
+      return new Promise((done) => setTimeout(done, 500));
+    };
+  },
+  actions: { all: (c) => c.state },
+});
+"""
+
+
+class Edge:
+    """Where a session ends between the question of its client, who has no acknowledgement yet, and its return."""
+
+    def __init__(self, host: TestHost, network: Network) -> None:
+        self.host = host
+        self.upgrades: list[bytes] = []
+        network.gate = self._gate
+
+    async def _gate(self, head: bytes) -> None:
+        if b"dm-session" not in head:
+            return
+        self.upgrades.append(head)
+        if len(self.upgrades) > 1:
+            while len(self.host.node.sockets):
+                await anyio.lowlevel.checkpoint()
+
+    async def handled(self, actor: str) -> None:
+        while not (await self.host.call(actor, "all"))["handled"]:
+            await anyio.lowlevel.checkpoint()
+
+    async def check(self, actor: str) -> None:
+        assert len(self.upgrades) == 2
+        assert b"dm-next=1" in self.upgrades[1]
+        assert b"dm-last-seen=0" in self.upgrades[1]
+        assert b"dm-resume=1" in self.upgrades[1]
+        assert await self.host.call(actor, "all") == {"handled": 1, "opened": 1}
+
+
+async def test_a_client_whose_session_ends_just_before_it_is_back_loses_it_and_opens_no_other(
+    new_data_dir: Callable[[], Path],
+) -> None:
+    with anyio.fail_after(30):
+        async with (
+            start_host(new_data_dir(), limits=Limits(session_window=200)) as host,
+            unreliable_network(lambda: host.port) as network,
+            Client(f"http://127.0.0.1:{network.port}") as client,
+        ):
+            await host.deploy("slow", SLOW)
+            actor, edge = await host.actor("slow"), Edge(host, network)
+            async with client.session(actor) as socket:
+                await socket.send("once")
+                await edge.handled(actor)
+                network.cut()
+                with pytest.raises(SessionLost):
+                    await socket.receive()
+            await edge.check(actor)
+
+
+async def test_a_client_that_does_not_ask_for_its_session_alone_opens_no_other_either(
+    new_data_dir: Callable[[], Path],
+) -> None:
+    """Neither before its end is on disk, nor after, nor after a restart of the host."""
+    folder, limits = new_data_dir(), Limits(session_window=100)
+    query = "?dm-session=a-secret-of-a-simple-client"
+
+    async def refused(host: TestHost, actor: str) -> None:
+        async with host.socket(actor, query) as connection:
+            await connection.wait_closed()
+            assert connection.close_code == 4004
+        assert await host.call(actor, "all") == {"handled": 1, "opened": 1}
+
+    with anyio.fail_after(30):
+        async with start_host(folder, limits=limits) as host:
+            await host.deploy("slow", SLOW)
+            actor = await host.actor("slow")
+            async with host.socket(actor, query) as connection:
+                await connection.send("once")
+                while not (await host.call(actor, "all"))["handled"]:
+                    await anyio.lowlevel.checkpoint()
+                connection.transport.abort()
+            while len(host.node.sockets):
+                await anyio.lowlevel.checkpoint()
+            assert (await host.snapshot(actor))["connections"]
+            await refused(host, actor)
+            while (await host.snapshot(actor))["connections"]:
+                await anyio.lowlevel.checkpoint()
+            await refused(host, actor)
+        async with start_host(folder, limits=limits) as host:
+            await refused(host, actor)
+
+
+async def test_a_client_whose_session_ended_before_it_knew_of_it_takes_another(
+    new_data_dir: Callable[[], Path],
+) -> None:
+    """Nothing was sent, so nothing can be doubled."""
+    with anyio.fail_after(30):
+        async with (
+            start_host(new_data_dir(), limits=Limits(session_window=50)) as host,
+            unreliable_network(lambda: host.port) as network,
+            Client(f"http://127.0.0.1:{network.port}") as client,
+        ):
+            await host.deploy("ledger", LEDGER)
+            actor = await host.actor("ledger")
+            questions = 0
+            cut, ended = anyio.Event(), anyio.Event()
+            secrets: set[bytes] = set()
+
+            async def gate(head: bytes) -> None:
+                nonlocal questions
+                if b"dm-session=" in head:
+                    secrets.add(head.partition(b"dm-session=")[2].partition(b"&")[0])
+                questions += b"/session HTTP" in head
+                if questions == 1 and not cut.is_set():
+                    cut.set()
+                    network.cut()
+                    while len(host.node.sockets):
+                        await anyio.lowlevel.checkpoint()
+                    ended.set()
+                elif cut.is_set():
+                    # whatever the client tries meanwhile finds the session at its end
+                    await ended.wait()
+
+            network.gate = gate
+            async with client.session(actor) as socket:
+                await socket.send("one")
+                assert [await socket.receive(), await socket.receive()] == ["one a", "one b"]
+                await socket.flush()
+            assert questions > 1
+            assert len(secrets) == 2
+            assert await host.call(actor, "messages") == ["one"]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 __all__ = ["Network", "unreliable_network"]
 
 
 class Network:
-    """`cut` breaks every connection as a lost network does; `cuts` counts those that it broke."""
+    """`cut` breaks every connection as a lost network does; `cuts` counts those that it broke. `gate` is awaited with
+    the first bytes of each connection before they go on."""
 
     def __init__(self, port_of_host: Callable[[], int]) -> None:
         self._port_of_host = port_of_host
@@ -18,6 +19,7 @@ class Network:
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
         self.cuts = 0
+        self.gate: Callable[[bytes], Awaitable[None]] | None = None
 
     def cut(self) -> None:
         self.cuts += len(self._open)
@@ -31,8 +33,12 @@ class Network:
         self._tasks.add(task)
         other: asyncio.StreamWriter | None = None
         try:
+            first = await reader.read(65_536)
+            if self.gate is not None:
+                await self.gate(first)
             back, other = await asyncio.open_connection("127.0.0.1", self._port_of_host())
             self._open.add(other)
+            other.write(first)
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(_copy(reader, other))
                 pumps.create_task(_copy(back, writer))

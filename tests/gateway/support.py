@@ -16,11 +16,13 @@ from host.gateway.auth import AuthPolicy
 from host.gateway.server import HostServer, bind
 from host.gateway.sockets import SocketGateway
 from host.model.definitions import Definition, DefinitionOptions, Manifest, ModuleRecord
-from host.model.errors import CallerError, DormiceError
+from host.model.errors import CallerError, DormiceError, ErrorInfo
 from host.model.limits import Limits
 from host.model.records import ActorRecord
 from host.model.snapshot import ActorSnapshot, ConnectionSnapshot, KvSnapshot, ModuleRef
+from host.model.status import ActorStatus
 from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, SocketClosed, SocketMessage
+from host.model.usage import QuotaUse, TenantUsage
 from host.storage.driver import CreateActor, Outbox
 from host.storage.memory import MemoryDriver
 from host.telemetry.metrics import MetricsRegistry
@@ -89,12 +91,20 @@ class ServiceDouble:
         self.calls: list[ActionCall] = []
         self.requests: list[HttpCall] = []
         self.slept: list[str] = []
+        self.reloaded: list[str] = []
+        self.rollouts: list[tuple[str, str, int]] = []
         self.lifecycle = "running"
         self.on_event: Callable[[Any], None] = lambda event: None
         self.on_action: Callable[[ActionCall], ActionReply] = lambda call: ActionReply(call.args)
         self.on_request: Callable[[HttpCall], HttpReply] = lambda call: HttpReply()
         self.refuse_open: Exception | None = None
         self.fail: Exception | None = None
+        self.allowed: int | None = None
+        self.refusal: DormiceError | None = None
+        self.connections: dict[str, int] = {}
+        self.quotas: dict[str, int] = {}
+        # One whose destroy is under way.
+        self.doomed: ActorRecord | None = None
         self._changed = anyio.Event()
 
     async def get_or_create(
@@ -177,11 +187,56 @@ class ServiceDouble:
     def post_closed(self, closed: SocketClosed) -> None:
         self._post(closed)
 
+    def connections_allowed(self, actor_id: str) -> int | None:
+        return self.allowed
+
+    def refuse_connection(self, tenant: str) -> DormiceError | None:
+        return self.refusal
+
+    def count_connections(self, tenant: str, change: int) -> None:
+        self.connections[tenant] = self.connections.get(tenant, 0) + change
+
+    async def usage(self, tenant: str) -> TenantUsage:
+        quota = QuotaUse(1, self.quotas.get("tenant_actors", 5), 9, "actors", "tenant_actors" in self.quotas)
+        return TenantUsage(tenant, {"tenant_actors": quota}, 2, 3, 4, 5, {"tenant_starts": 6}, NOW)
+
+    async def set_quotas(self, tenant: str, quotas: dict[str, int]) -> None:
+        self.quotas = quotas
+
+    async def status(self, actor_id: str) -> ActorStatus:
+        record = await self.record(actor_id)
+        error = ErrorInfo("actor", "start_failed", "no", metadata=b'{"limit":"x"}')
+        return ActorStatus(
+            record.actor_id,
+            record.tenant,
+            record.name,
+            list(record.key),
+            record.generation,
+            self.lifecycle,
+            record.version,
+            f"sha256:{record.module}",
+            attempt=2,
+            retry_at=NOW,
+            last_error=error,
+            held_version=3,
+        )
+
+    async def reload(self, actor_id: str) -> ActorStatus:
+        self.reloaded.append(actor_id)
+        return await self.status(actor_id)
+
+    def roll_out(self, tenant: str, name: str, rate: int) -> int:
+        self.rollouts.append((tenant, name, rate))
+        return 7
+
     async def sleep(self, actor_id: str) -> None:
         self.slept.append(actor_id)
 
+    async def being_destroyed(self, actor_id: str) -> ActorRecord | None:
+        return self.doomed if self.doomed is not None and self.doomed.actor_id == actor_id else None
+
     async def destroy(self, actor_id: str) -> None:
-        if not await self.driver.destroy(actor_id):
+        if not await self.driver.finish_destroy(actor_id):
             raise CallerError("actor", "not_found", "there is no such actor")
 
     # what tests read ---------------------------------------------------------------------------------------------
@@ -233,9 +288,16 @@ class ModulesDouble:
         return record
 
     async def deploy(
-        self, tenant: str, name: str, digest: str, options: DefinitionOptions, limits: dict[str, int]
+        self,
+        tenant: str,
+        name: str,
+        digest: str,
+        options: DefinitionOptions,
+        limits: dict[str, int],
+        *,
+        percent: int = 100,
     ) -> Definition:
-        return await self.driver.put_definition(tenant, name, digest, options, limits, NOW)
+        return await self.driver.put_definition(tenant, name, digest, options, limits, NOW, percent=percent)
 
     async def code_for(self, tenant: str, digest: str) -> Any:
         raise AssertionError("the gateway runs no code")

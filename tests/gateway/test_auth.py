@@ -39,6 +39,14 @@ CONTROL = [
     ("GET", "/definitions"),
     ("PUT", "/definitions/room"),
     ("GET", "/definitions/room"),
+    ("GET", "/definitions/room/versions"),
+    ("POST", "/definitions/room/rollout"),
+    ("PATCH", "/definitions/room/rollout"),
+    ("POST", "/definitions/room/rollback"),
+    ("POST", f"/actors/{ID}/reload"),
+    ("GET", f"/actors/{ID}/status"),
+    ("GET", f"/tenants/{ID}/usage"),
+    ("PUT", f"/tenants/{ID}/quotas"),
     ("GET", "/limits"),
     ("GET", "/metrics"),
 ]
@@ -69,7 +77,7 @@ def test_the_table_of_this_file_covers_every_route() -> None:
     named = {(method, path.replace(ID, "{}").partition("?")[0]) for method, path in DATA + CONTROL}
     for endpoint in app.endpoints:
         path = endpoint.route.path
-        for parameter in ("{actor_id}", "{digest}"):
+        for parameter in ("{actor_id}", "{digest}", "{namespace}"):
             path = path.replace(parameter, "{}")
         method = next(iter((endpoint.route.methods or set()) - {"HEAD"}))
         if path != "/health":

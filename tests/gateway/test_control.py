@@ -12,6 +12,7 @@ import pytest
 
 from host.gateway.auth import AuthPolicy
 from host.model.limits import LIMITS, Limits
+from host.modules.admission import survey_js
 from tests.gateway.support import World, error_of
 
 pytestmark = pytest.mark.anyio
@@ -35,9 +36,17 @@ async def test_a_module_is_uploaded_as_its_bytes(http: httpx.AsyncClient) -> Non
     body = response.json()
     assert (body["digest"], body["kind"], body["size"]) == (digest(b"export default {}"), "js", 17)
     assert (await http.get("/modules")).json()["modules"] == [body]
-    assert (await http.get(f"/modules/{body['digest']}")).json() == body
-    assert (await http.get(f"/modules/{body['digest'].removeprefix('sha256:')}")).json() == body
+    assert (await http.get(f"/modules/{body['digest']}")).json() == body | {"report": None}
+    assert (await http.get(f"/modules/{body['digest'].removeprefix('sha256:')}")).json() == body | {"report": None}
     assert (await http.get("/modules?namespace=other")).json() == {"modules": []}
+
+
+async def test_a_module_is_shown_with_the_report_of_its_admission(world: World, http: httpx.AsyncClient) -> None:
+    record = await world.modules.upload("default", b"code", "text/javascript")
+    await world.driver.put_module(record, b"code", survey_js(b"code", Limits()))
+    report = (await http.get(f"/modules/{record.digest}")).json()["report"]
+    assert (report["digest"], report["size"], report["lines"]) == (digest(b"code"), 4, 1)
+    assert error_of(await http.get(f"/modules/{record.digest}?namespace=other")) == "module/not_found"
 
 
 async def test_a_module_is_loaded_from_a_url_with_its_hash(world: World, http: httpx.AsyncClient) -> None:
@@ -95,7 +104,8 @@ async def test_a_definition_gets_a_version_with_every_put(http: httpx.AsyncClien
     module = await upload(http)
     body = {"module": module, "options": {"sleep_timeout": 500, "hibernate": False}, "limits": {"memory": 1_000_000}}
     first = await http.put("/definitions/chat.room-1", json=body)
-    assert (first.status_code, first.json()) == (200, {"name": "chat.room-1", "version": 1, "module": module})
+    made = {"name": "chat.room-1", "version": 1, "module": module, "percent": 100}
+    assert (first.status_code, first.json()) == (200, made)
     assert (await http.put("/definitions/chat.room-1", json={"module": module})).json()["version"] == 2
     await http.put("/definitions/a", json=body)
     shown = (await http.get("/definitions/a")).json()
@@ -106,7 +116,7 @@ async def test_a_definition_gets_a_version_with_every_put(http: httpx.AsyncClien
 async def test_a_definition_may_name_a_url(world: World, http: httpx.AsyncClient) -> None:
     sha = digest(b"fetched")
     made = await http.put("/definitions/room", json={"url": "https://example.org/m.js", "sha256": sha})
-    assert made.json() == {"name": "room", "version": 1, "module": sha}
+    assert made.json() == {"name": "room", "version": 1, "module": sha, "percent": 100}
 
 
 @pytest.mark.parametrize("name", ["a b", "ü", "x" * 65, "a%2Fb", "a:b"])

@@ -146,6 +146,18 @@ async def test_an_actor_is_put_to_sleep_and_destroyed_by_its_id(world: World, ht
     assert error_of(await http.delete("/actors/junk")) == "actor/not_found"
 
 
+async def test_who_destroys_one_that_is_being_destroyed_joins(world: World, http: httpx.AsyncClient) -> None:
+    record = await world.actor("room", "k")
+    await world.service.driver.begin_destroy(record.actor_id)
+    world.service.doomed = record
+    assert error_of(await http.delete(f"/actors/{record.actor_id}?namespace=other")) == "actor/not_found"
+    assert error_of(await http.get(f"/actors/{record.actor_id}/status")) == "actor/not_found"
+    assert (await http.get(f"/actors?actor_ids={record.actor_id}")).json()["actors"] == []
+    assert (await http.delete(f"/actors/{record.actor_id}")).json() == {}
+    world.service.doomed = None
+    assert error_of(await http.delete(f"/actors/{record.actor_id}")) == "actor/not_found"
+
+
 async def test_times_follow_the_lifecycle(world: World, http: httpx.AsyncClient) -> None:
     actor = (await put(http, name="room")).json()["actor"]
     assert (actor["connectable_ts"], actor["destroy_ts"], actor["error"]) == (None, None, None)

@@ -82,7 +82,7 @@ class Bench:
     async def _hold(self, client: Client, comeback: Comeback, conn: str, admitted: bool | None) -> None:
         opened = self.opened(conn, comeback.session)
         if admitted is None:  # as the upgrade decides
-            admitted = comeback.may_be_new and not self.sockets.knows_session(self.actor_id, comeback.session)
+            admitted = comeback.may_be_new and not self.sockets.sessions.knows(self.actor_id, comeback.session)
         await self.sockets.hold_session(opened, comeback, client.receive, client.send, client.abort, admitted=admitted)
 
     @property
@@ -196,7 +196,7 @@ async def test_a_second_client_takes_over_and_the_first_is_closed(bench: Bench) 
         first.leave(1000, reason="bye")
         await settle()
         assert bench.closed == []
-        assert bench.sockets.knows_session(bench.actor_id, HASH)
+        assert bench.sockets.sessions.knows(bench.actor_id, HASH)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ async def test_a_secret_of_another_actor_s_session_opens_nothing(bench: Bench) -
     stranger = Bench(bench.world, (await bench.world.actor("room", "other")).actor_id)
     async with stranger.client(seen=0, following=2) as client:
         assert client.close == (4004, "session.not_found")
-    assert await stranger.sockets.session(stranger.actor_id, HASH) is None
+    assert await stranger.sockets.sessions.state(stranger.actor_id, HASH) is None
 
 
 async def test_a_session_ends_when_its_client_does_not_come_back_in_time(bench: Bench) -> None:
@@ -241,7 +241,7 @@ async def test_a_client_s_close_ends_its_session_at_once(bench: Bench, code: int
         client.leave(code, **reason)
         await settle()
         assert bench.closed == [SocketClosed(bench.actor_id, CONN, code, reason["reason"], True)]
-        assert not bench.sockets.knows_session(bench.actor_id, HASH)
+        assert not bench.sockets.sessions.knows(bench.actor_id, HASH)
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1006, {}), (1005, {}), (1012, {}), (1006, {"reason": ""})])
@@ -250,7 +250,7 @@ async def test_a_drop_is_no_close(bench: Bench, code: int, reason: dict[str, str
         client.leave(code, **reason)
         await settle()
         assert bench.closed == []
-        assert bench.sockets.knows_session(bench.actor_id, HASH)
+        assert bench.sockets.sessions.knows(bench.actor_id, HASH)
         # the actor may sleep and wake meanwhile
         assert [opened.conn_id for opened in bench.sockets.connections_of(bench.actor_id)] == [CONN]
         assert bench.sockets.rebind(CONN, 0)
@@ -313,7 +313,7 @@ async def test_a_close_by_the_actor_ends_the_session_whether_its_client_is_there
     bench.sockets.close(CONN, 4000, "enough")
     bench.world.clock.advance(100)
     assert bench.closed == []
-    assert not bench.sockets.knows_session(bench.actor_id, HASH)
+    assert not bench.sockets.sessions.knows(bench.actor_id, HASH)
 
 
 async def test_the_end_of_the_host_keeps_sessions_for_its_return(bench: Bench) -> None:
@@ -330,8 +330,8 @@ async def test_after_a_restart_the_window_begins_anew_and_numbers_are_those_of_t
     row = ConnectionRow(CONN, "old", "ray", 1, 7, "/", 0, 0, session=HASH)
     await bench.commit(connections=(row,))
     await bench.send(3, release=False)
-    bench.sockets.adopt(await bench.world.driver.adopt_sessions("gw", 5))
-    assert await bench.sockets.session(bench.actor_id, HASH) == (7, 3, bench.world.clock.now_ms() + 60_000)
+    bench.sockets.sessions.adopt(await bench.world.driver.adopt_sessions("gw", 5))
+    assert await bench.sockets.sessions.state(bench.actor_id, HASH) == (7, 3, bench.world.clock.now_ms() + 60_000)
     bench.world.clock.advance(59)
     async with bench.client(seen=2, following=6) as client:
         assert client.sent == ["f3"]
@@ -345,9 +345,21 @@ async def test_after_a_restart_the_window_begins_anew_and_numbers_are_those_of_t
 
 async def test_adopted_sessions_end_too_if_nobody_comes(bench: Bench) -> None:
     await bench.commit(connections=(ConnectionRow(CONN, "old", "ray", 1, 7, "/", 0, 0, session=HASH),))
-    bench.sockets.adopt(await bench.world.driver.adopt_sessions("gw", 5))
+    bench.sockets.sessions.adopt(await bench.world.driver.adopt_sessions("gw", 5))
     bench.world.clock.advance(60)
     assert [closed.reason for closed in bench.closed] == ["session.expired"]
+
+
+async def test_adopted_sessions_are_connections_of_their_tenant_until_they_end(bench: Bench) -> None:
+    tenant = (await bench.world.service.record(bench.actor_id)).tenant
+    await bench.commit(connections=(ConnectionRow(CONN, "old", "ray", 1, 7, "/", 0, 0, session=HASH),))
+    bench.sockets.sessions.adopt(await bench.world.driver.adopt_sessions("gw", 5))
+    counts = bench.world.service.connections
+    assert counts == {tenant: 1}
+    async with bench.client(following=6):
+        assert counts == {tenant: 1}
+    bench.world.clock.advance(60)
+    assert counts == {tenant: 0}
 
 
 # the question about a session ----------------------------------------------------------------------------------------
@@ -379,7 +391,7 @@ async def test_the_state_is_told_once_the_open_is_on_disk(bench: Bench) -> None:
     told: list[object] = []
 
     async def ask() -> None:
-        told.append(await bench.sockets.session(bench.actor_id, HASH))
+        told.append(await bench.sockets.sessions.state(bench.actor_id, HASH))
 
     async with bench.client(), anyio.create_task_group() as tasks:
         tasks.start_soon(ask)
@@ -393,7 +405,7 @@ async def test_who_waits_for_an_open_that_fails_learns_that_there_is_no_session(
     told: list[object] = []
 
     async def ask() -> None:
-        told.append(await bench.sockets.session(bench.actor_id, HASH))
+        told.append(await bench.sockets.sessions.state(bench.actor_id, HASH))
 
     async with bench.client(), anyio.create_task_group() as tasks:
         tasks.start_soon(ask)
@@ -412,6 +424,13 @@ def test_parameters_have_defaults_and_only_the_hash_of_the_secret_goes_on() -> N
     assert asked == Comeback(HASH, 4, 9)
     assert SECRET not in repr(asked)
     assert session_hash(b"K" * 32, SECRET) != HASH
+    assert comeback_of([("dm-session", SECRET), ("dm-resume", "0")], KEY) == Comeback(HASH, 0, 1)
+
+
+def test_a_client_that_wants_its_session_back_opens_no_new_one() -> None:
+    asked = comeback_of([("dm-session", SECRET), ("dm-resume", "1")], KEY)
+    assert asked is not None
+    assert (asked.resume, asked.may_be_new) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -425,6 +444,8 @@ def test_parameters_have_defaults_and_only_the_hash_of_the_secret_goes_on() -> N
         ([("dm-session", SECRET), ("dm-next", "0")], "query_invalid_param"),
         ([("dm-session", SECRET), ("dm-next", "-1")], "query_invalid_param"),
         ([("dm-session", SECRET), ("dm-next", "٣")], "query_invalid_param"),
+        ([("dm-session", SECRET), ("dm-resume", "2")], "query_invalid_param"),
+        ([("dm-session", SECRET), ("dm-resume", "yes")], "query_invalid_param"),
         ([("dm-session", SECRET), ("dm-last-seen", "9223372036854775808")], "query_invalid_param"),
     ],
 )

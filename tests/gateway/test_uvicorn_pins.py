@@ -277,3 +277,18 @@ async def test_no_secret_of_any_route_reaches_a_log_or_the_terminal(
     assert SECRET not in repr(told)
     out, err = capfd.readouterr()
     assert SECRET not in out + err
+
+
+async def test_an_upgrade_that_is_refused_is_no_error_of_the_application_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World(AuthPolicy(dev=True))
+    with caplog.at_level(logging.WARNING, logger="uvicorn.error"):
+        async with world.serving() as server:
+            with pytest.raises(InvalidStatus) as refused:
+                async with dial(server, f"/gateway/{'f' * 32}/websocket/"):
+                    raise AssertionError("it was let in")
+            assert refused.value.response.status_code == 404
+            assert b'"not_found"' in (refused.value.response.body or b"")
+            await until(lambda: not server.server_state.tasks)
+    assert [record.getMessage() for record in caplog.records] == []

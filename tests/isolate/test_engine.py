@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from host.isolate.config import profile_key, require_wasmtime
@@ -85,6 +90,42 @@ def test_an_artifact_runs_without_being_compiled_again(engine: Engine, start: St
     assert start(engine.deserialize(artifact)).deliver(b"again") == b"again"
 
 
+def test_an_artifact_is_mapped_from_an_open_file_whatever_follows_it(
+    engine: Engine, start: Start, tmp_path: Path
+) -> None:
+    path = tmp_path / "artifact"
+    path.write_bytes(engine.serialize(engine.compile(ECHO)) + b"a tail of the host's own")
+    with path.open("rb") as file:
+        path.unlink()
+        code = engine.map(file.fileno())
+    assert f"{path} (deleted)" in Path("/proc/self/maps").read_text()
+    assert start(code).deliver(b"mapped") == b"mapped"
+
+
+def test_rule_4_a_file_that_is_no_artifact_of_this_engine_is_not_mapped(
+    one_engine: Engine, dense_engine: Engine, tmp_path: Path
+) -> None:
+    path = tmp_path / "artifact"
+    for data in (b"", b"no artifact", dense_engine.serialize(dense_engine.compile(ECHO))):
+        path.write_bytes(data)
+        with path.open("rb") as file, pytest.raises(InternalError):
+            one_engine.map(file.fileno())
+    with pytest.raises(InternalError):
+        one_engine.map(10_000_000)
+
+
+def test_a_descriptor_whose_path_leads_to_another_file_is_not_mapped(
+    one_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "artifact"
+    path.write_bytes(one_engine.serialize(one_engine.compile(ECHO)))
+    with path.open("rb") as file:
+        one_engine.map(file.fileno())
+        monkeypatch.setattr(os, "stat", lambda _path: os.fstat(0))
+        with pytest.raises(InternalError):
+            one_engine.map(file.fileno())
+
+
 def test_rule_4_an_artifact_of_another_profile_is_refused(one_engine: Engine, dense_engine: Engine) -> None:
     with pytest.raises(InternalError):
         one_engine.deserialize(dense_engine.serialize(dense_engine.compile(ECHO)))
@@ -113,3 +154,34 @@ def test_several_engines_live_side_by_side() -> None:
         engine.compile(ECHO).check_abi()
     for engine in engines:
         engine.close()
+
+
+DROP = """
+import gc, threading, time
+from host.isolate.engine import Engine
+gc.set_threshold(50)
+for n in range(200):
+    engine = Engine()
+    engine.cycle = engine if n % 2 else None
+    engine = None
+    junk = [[] for _ in range(200)]
+gc.collect()
+end = time.monotonic() + 10
+while threading.active_count() > 1 and time.monotonic() < end:
+    threading.Event().wait(0.01)
+print(threading.active_count())
+"""
+
+
+def test_engines_that_are_forgotten_without_being_closed_end_their_heartbeat_and_beat_nothing_freed() -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", DROP], cwd=root, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+def test_code_keeps_its_engine_and_its_heartbeat() -> None:
+    code = Engine().compile(ECHO)
+    engine = code.engine
+    assert isinstance(engine, Engine)
+    assert not engine.ticker.stopped
+    engine.close()

@@ -25,7 +25,7 @@ def test_an_endless_loop_ends_at_the_deadline(start: Start) -> None:
     assert fault.code == "deadline"
     assert "turn_deadline" in fault.message
     assert "30 ms allowed" in fault.message
-    assert fault.metadata == b'{"limit":"turn_deadline","allowed":30}'
+    assert fault.metadata == b'{"limit":"turn_deadline","used":30,"allowed":30}'
     assert "wasm backtrace" in (fault.detail or "")
 
 
@@ -40,6 +40,7 @@ def test_rule_2_endless_recursion_is_a_stack_fault(start: Start) -> None:
     fault = end_of(start(guest("(call $deliver (local.get $p) (local.get $n))")))
     assert fault.code == "stack"
     assert "call stack exhausted" in (fault.detail or "")
+    assert fault.metadata == b'{"limit":"stack","used":2097152,"allowed":2097152}'
 
 
 def test_rule_2_recursion_through_host_calls_is_a_stack_fault(start: Start) -> None:

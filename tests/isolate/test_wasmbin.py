@@ -83,6 +83,14 @@ def test_numbers_that_are_too_long_or_too_large_are_malformed() -> None:
             Reader(data).unsigned()
     with pytest.raises(TenantError):
         Reader(b"\x80" * 10 + b"\0").signed(64)
+    for data, bits in ((b"\xff\xff\xff\xff\x4f", 32), (b"\x80\x80\x80\x80\x08", 32), (b"\x80" * 9 + b"\x01", 64)):
+        with pytest.raises(TenantError):
+            Reader(data).signed(bits)
+
+
+@pytest.mark.parametrize(("data", "value"), [(b"\x80\x80\x80\x80\x78", -(2**31)), (b"\xff\xff\xff\xff\x7f", -1)])
+def test_a_signed_number_may_use_its_whole_width_and_no_more(data: bytes, value: int) -> None:
+    assert Reader(data).signed(32) == value
 
 
 def test_joined_sections_are_framed_by_their_length() -> None:

@@ -1,7 +1,7 @@
 // A guest in C for the tests: a counter in KV, an echo over sockets, and one error of each kind.
 #include "isolate.h"
 
-ISOLATE_MANIFEST("{\"abi\":1,\"codec\":\"json\",\"capabilities\":[\"kv\",\"log\",\"socket\"]}")
+ISOLATE_MANIFEST("{\"abi\":1,\"codec\":\"json\",\"capabilities\":[\"kv\",\"log\",\"socket\",\"destroy\"]}")
 
 static void action(iso_event *event) {
   iso_str name = iso_text(iso_member(event->raw, "name")), args = iso_member(event->raw, "args");
@@ -18,6 +18,9 @@ static void action(iso_event *event) {
     iso_str text = iso_text(iso_item(args, 0));
     iso_log(iso_lit("info"), text);
     iso_text_result(event, text);
+  } else if (iso_is(name, "end")) {
+    if (iso_destroy()) iso_puts(&event->result, "true");
+    else iso_puts(&event->result, "false");
   } else if (iso_is(name, "size")) {
     bool found;
     iso_str value = iso_kv_get(iso_text(iso_item(args, 0)), &found);

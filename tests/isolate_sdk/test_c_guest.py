@@ -111,3 +111,10 @@ def test_several_events_settle_in_one_turn_and_completions_do_not(guest: JsonGue
 def test_a_refused_call_is_seen_as_such(guest: JsonGuest) -> None:
     guest.host.refuse["kv_put"] = -2
     assert guest.act("add", 1).error["code"] == "kv"
+
+
+def test_it_asks_for_its_end(guest: JsonGuest) -> None:
+    assert guest.act("end").result is True
+    assert guest.host.calls[-1] == "destroy"
+    guest.host.refuse["destroy"] = -2
+    assert guest.act("end").result is False

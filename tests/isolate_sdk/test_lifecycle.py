@@ -146,6 +146,12 @@ def test_sleep_is_an_intent(new_guest: NewGuest) -> None:
     assert guest.host.calls[-1] == "sleep"
 
 
+def test_destroy_is_an_intent(new_guest: NewGuest) -> None:
+    guest = new_guest("export default { actions: { end(c) { c.destroy(); return 'soon' } } }")
+    assert guest.action("end").result == "soon"
+    assert guest.host.calls[-1] == "destroy"
+
+
 def test_the_clock_stands_still_within_a_turn_and_moves_between_turns(new_guest: NewGuest) -> None:
     guest = new_guest("export default { actions: { t: () => [Date.now(), +new Date(), performance.now()] } }")
     guest.host.now = 1_700_000_000_123

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from hashlib import sha256
@@ -109,14 +110,25 @@ async def test_an_artifact_with_a_changed_byte_is_compiled_anew_and_never_loaded
     await first.get()
     path = first.cache.path(ARTIFACT, DIGEST)
     good = path.read_bytes()
-    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    taken: list[bytes] = []
-    monkeypatch.setattr(engine, "deserialize", taken.append)
+    path.unlink()
+    path.write_bytes(good[:1000] + bytes([good[1000] ^ 1]) + good[1001:])
+    path.chmod(0o400)
+    spoilt = path.stat().st_ino
+    taken: list[int] = []
+    map_file = engine.map
+
+    def spy(file: int) -> Code:
+        taken.append(os.fstat(file).st_ino)
+        return map_file(file)
+
+    monkeypatch.setattr(engine, "map", spy)
+    monkeypatch.setattr(engine, "deserialize", None)
     again = Bench(engine, tmp_path)
     await again.get()
-    assert taken == []
+    assert len(taken) == 1  # the new file, after it was compiled
+    assert taken != [spoilt]
     assert again.loaded() == (1, 0)
-    assert again.cache.load(ARTIFACT, DIGEST) is not None
+    assert again.cache.load(ARTIFACT, DIGEST) == engine.serialize(engine.compile(WASM))
 
 
 async def test_an_artifact_of_another_data_directory_is_compiled_anew(engine: Engine, tmp_path: Path) -> None:

@@ -72,7 +72,11 @@ class Bench:
 async def running(engine: Engine, cache_dir: Path, limits: Limits | None = None) -> AsyncIterator[Bench]:
     with anyio.fail_after(20):
         async with Executor() as executor:
-            yield Bench(engine, executor, cache_dir, limits or Limits(turn_deadline=300))
+            bench = Bench(engine, executor, cache_dir, limits or Limits(turn_deadline=300))
+            try:
+                yield bench
+            finally:
+                await bench.modules.close()
 
 
 async def test_a_wasm_module_is_stored_with_its_manifest_and_runs(engine: Engine, cache_dir: Path) -> None:

@@ -232,7 +232,7 @@ MUTANTS = (
     ),
     Mutant("D10", "host.actor.intake:Intake._refused", lies.nothing, (D10,), "says nothing"),
     Mutant("D10", "host.placement.directory:Directory._refused", lies.nothing, (D10,), "says nothing"),
-    Mutant("D10", "host.actor.instance:DynamicInstance._note_given_up", lies.nothing, (D10,), "says nothing"),
+    Mutant("D10", "host.actor.instance:Instance._note_given_up", lies.nothing, (D10,), "says nothing"),
     Mutant("D10", "host.actor.closes:Closes.by_host", lies.by_host_says_nothing, (D10,), "says nothing"),
     Mutant("D10", "host.telemetry.metrics:MetricsRegistry.count", lies.nothing, (D10,), "counts nothing"),
 )

@@ -27,6 +27,7 @@ class Table:
         self.rows: dict[str, ActorRecord] = {}
         self.failing = False
         self.looks = 0
+        self.slow: anyio.Event | None = None
 
     def set(self, actor_id: str, after: float | None) -> int | None:
         """`after` is in seconds from now."""
@@ -40,7 +41,10 @@ class Table:
         self.looks += 1
         self._refuse()
         found = [(row.wake_at, actor_id) for actor_id, row in self.rows.items() if row.wake_at is not None]
-        return sorted(row for row in found if row[0] < before and (after is None or row > after))[:limit]
+        read = sorted(row for row in found if row[0] < before and (after is None or row > after))[:limit]
+        if self.slow is not None:
+            await self.slow.wait()
+        return read
 
     async def get_actor(self, actor_id: str) -> ActorRecord | None:
         self._refuse()
@@ -177,3 +181,33 @@ async def test_it_does_not_look_more_often_than_it_has_to(scene: Scene) -> None:
     await scene.clock.advance(300)
     assert len(scene.woken) == 50
     assert scene.table.looks <= 12
+
+
+async def test_what_is_announced_while_the_first_look_is_under_way_is_not_missed(scene: Scene) -> None:
+    scene.table.slow = anyio.Event()
+    started(scene)
+    await scene.clock.advance(1)
+    scene.set("x", 3)
+    scene.table.slow.set()
+    await scene.clock.advance(10)
+    assert scene.woken == [("x", 4.0)]
+
+
+async def test_a_look_does_not_put_what_it_read_in_the_place_of_what_was_announced_since(scene: Scene) -> None:
+    scene.table.set("x", 3)
+    scene.table.slow = anyio.Event()
+    started(scene)
+    await scene.clock.advance(1)
+    scene.set("x", 8)
+    scene.table.slow.set()
+    await scene.clock.advance(10)
+    assert scene.woken == [("x", 9.0)]
+
+
+async def test_one_that_was_put_off_without_a_word_fires_at_its_new_time(scene: Scene) -> None:
+    started(scene)
+    await scene.clock.advance(1)
+    scene.set("x", 3)
+    scene.table.set("x", 6)
+    await scene.clock.advance(10)
+    assert scene.woken == [("x", 7.0)]

@@ -104,11 +104,13 @@ async def test_a_mailbox_has_a_bound_and_says_which(shelf: CodeShelf) -> None:
 async def test_a_node_has_a_bound_of_actors_awake_and_room_again_when_one_sleeps(shelf: CodeShelf) -> None:
     async with open_harness(shelf, limits=Limits(actors=1)) as h:
         await h.define(QUIET)
-        first, second = await h.actor(key="1"), await h.actor(key="2")
-        assert await h.call(first, "ok") == 1
+        second = await h.actor(key="2")
+        _first, end = await h.busy()
         error = await h.error(second, "ok")
         assert (error.name, error.retryable, error.retry_after) == ("node/full", True, 5.0)
-        await h.asleep(first)
+        assert error.metadata == b'{"limit":"actors","used":1,"allowed":1}'
+        assert h.count("starts_refused", "node.full") == 1
+        await end()
         assert await h.call(second, "ok") == 1
 
 

@@ -6,9 +6,11 @@ import asyncio
 import hashlib
 
 import pytest
+from msgspec.structs import replace
 
 from host.model.definitions import JS_MANIFEST, DefinitionOptions, Manifest, ModuleRecord
 from host.model.errors import InternalError
+from host.model.report import ImportInfo, MemoryInfo, ModuleReport
 from host.storage.driver import Driver
 from tests.storage.samples import MODULE
 
@@ -86,3 +88,32 @@ async def test_versions_defined_at_once_are_all_different(driver: Driver) -> Non
         *(driver.put_definition("default", "room", MODULE, DefinitionOptions(), {}, 1) for _ in range(10))
     )
     assert sorted(found.version for found in made) == list(range(1, 11))
+
+
+REPORT = ModuleReport(
+    digest="ab" * 32,
+    kind="wasm",
+    size=4,
+    manifest=Manifest(abi=1, capabilities=("kv",)),
+    capabilities=("kv", "log"),
+    imports=(ImportInfo("isolate", "host_call", "() -> ()"),),
+    memories=(MemoryInfo(1),),
+    deepest_nesting=7,
+)
+
+
+async def test_a_report_is_stored_with_its_module_and_belongs_to_its_tenant(driver: Driver) -> None:
+    record = module(b"code")
+    assert await driver.module_report("default", record.digest) is None
+    await driver.put_module(record, b"code", REPORT)
+    assert await driver.module_report("default", record.digest) == REPORT
+    assert await driver.module_report("other", record.digest) is None
+
+
+async def test_a_module_without_a_report_takes_one_later_and_keeps_it(driver: Driver) -> None:
+    record = module(b"code")
+    await driver.put_module(record, b"code")
+    assert await driver.module_report("default", record.digest) is None
+    assert await driver.put_module(record, b"code", REPORT) is False
+    assert await driver.put_module(record, b"code", replace(REPORT, size=5)) is False
+    assert await driver.module_report("default", record.digest) == REPORT

@@ -88,7 +88,7 @@ async def test_what_is_not_there_is_none(driver: Driver) -> None:
     assert await driver.find("default", "room", ("k",)) is None
     assert await driver.get_actor(ident(1)) is None
     assert await driver.hydrate(ident(1)) is None
-    assert await driver.destroy(ident(1)) is False
+    assert await driver.finish_destroy(ident(1)) is False
     assert await driver.dead_letters(ident(1)) == []
     assert await driver.kv_size(ident(1)) == (0, 0)
     reader = driver.reader(ident(1))
@@ -110,8 +110,8 @@ async def test_a_destroyed_actor_leaves_only_its_generation(driver: Driver) -> N
             dead_letters=(letter(1),),
         )
     )
-    assert await driver.destroy(actor) is True
-    assert await driver.destroy(actor) is False
+    assert await driver.finish_destroy(actor) is True
+    assert await driver.finish_destroy(actor) is False
     assert await driver.get_actor(actor) is None
     assert await driver.hydrate(actor) is None
     assert await driver.find("default", "room", ("k",)) is None
@@ -130,12 +130,98 @@ async def test_an_actor_created_after_a_destroy_is_the_next_generation_and_empty
         assert (created, record.generation, record.actor_id) == (True, generation, ident(generation))
         assert (await image_of(driver, record.actor_id)).state is None
         await driver.commit(unit(record.actor_id, 1, generation=generation, state=b"1", kv=(KvPut(b"a", b"1"),)))
-        await driver.destroy(record.actor_id)
+        await driver.finish_destroy(record.actor_id)
 
 
 async def test_concurrent_destroys_are_one(driver: Driver) -> None:
     actor = await create(driver, 1)
-    assert sorted(await asyncio.gather(*(driver.destroy(actor) for _ in range(5)))) == [False] * 4 + [True]
+    assert sorted(await asyncio.gather(*(driver.finish_destroy(actor) for _ in range(5)))) == [False] * 4 + [True]
+
+
+async def filled(driver: Driver) -> str:
+    """One with a row of everything."""
+    actor = (await driver.get_or_create(wanted(1)))[0].actor_id
+    await driver.commit(
+        unit(
+            actor,
+            1,
+            kv=(KvPut(b"a", b"1"),),
+            state=b"{}",
+            alarms=(alarm(),),
+            wake_at=50,
+            connections=(connection(),),
+            dead_letters=(letter(1),),
+            actor=change(),
+        )
+    )
+    return actor
+
+
+async def test_from_the_beginning_of_its_destroy_nobody_finds_an_actor(driver: Driver) -> None:
+    actor = await filled(driver)
+    before = await driver.get_actor(actor)
+    assert await driver.begin_destroy(actor) == before
+    assert await driver.find("default", "room", ("k",)) is None
+    assert await driver.get_actor(actor) is None
+    assert await driver.hydrate(actor) is None
+    assert (await driver.list_actors("default")).actors == ()
+    assert await driver.actor_names("default") == ()
+    assert await driver.count_actors("default", "room", 9) == 0
+    assert await driver.due_actors(10_000, 10) == []
+    assert await driver.strays("another", 10) == []
+    assert list(await driver.destroying(10)) == [actor]
+    assert list(await driver.destroying(0)) == []
+
+
+async def test_what_is_left_of_one_whose_destroy_has_begun_is_for_its_last_start(driver: Driver) -> None:
+    actor = await filled(driver)
+    await driver.begin_destroy(actor)
+    image = await driver.hydrate(actor, destroying=True)
+    assert image is not None
+    assert (image.record.lifecycle, image.record.wake_at, image.record.started_once) == ("destroying", None, True)
+    assert (image.state, len(image.alarms), image.letters, image.connections) == (b"{}", 1, 1, ())
+    assert driver.reader(actor).get_many([b"a"]) == {b"a": b"1"}
+
+
+async def test_nothing_that_an_actor_still_commits_takes_its_destroy_back(driver: Driver) -> None:
+    actor = await filled(driver)
+    await driver.begin_destroy(actor)
+    late = unit(actor, 2, kv=(KvPut(b"b", b"2"),), alarms=(alarm("b", 70),), wake_at=70, actor=change())
+    await driver.commit(late)
+    image = await driver.hydrate(actor, destroying=True)
+    assert image is not None
+    assert (image.record.lifecycle, image.record.wake_at) == ("destroying", None)
+    assert driver.reader(actor).get_many([b"b"]) == {b"b": b"2"}
+    assert await driver.due_actors(10_000, 10) == []
+    assert await driver.get_actor(actor) is None
+
+
+async def test_a_destroy_begins_once_and_ends_once(driver: Driver) -> None:
+    actor = await filled(driver)
+    begun = await asyncio.gather(*(driver.begin_destroy(actor) for _ in range(5)))
+    assert [record is None for record in begun].count(False) == 1
+    assert await driver.finish_destroy(actor) is True
+    assert await driver.finish_destroy(actor) is False
+    assert await driver.begin_destroy(actor) is None
+    assert await driver.begin_destroy(ident(99)) is None
+    assert list(await driver.destroying(10)) == []
+    assert await driver.hydrate(actor, destroying=True) is None
+    with pytest.raises(Fenced):
+        await driver.commit(unit(actor, 2))
+
+
+async def test_the_next_of_a_key_lives_while_the_last_one_ends(driver: Driver) -> None:
+    actor = await filled(driver)
+    await driver.begin_destroy(actor)
+    record, created = await driver.get_or_create(wanted(2))
+    assert (created, record.generation) == (True, 2)
+    await driver.commit(unit(actor, 2, state=b"late"))
+    await driver.commit(unit(record.actor_id, 1, generation=2, state=b"new"))
+    assert await driver.finish_destroy(actor)
+    found = await driver.find("default", "room", ("k",))
+    assert found is not None
+    assert (found.actor_id, found.generation) == (record.actor_id, 2)
+    assert (await image_of(driver, record.actor_id)).state == b"new"
 
 
 async def test_a_listing_pages_from_the_newest_to_the_oldest(driver: Driver) -> None:
@@ -152,7 +238,7 @@ async def test_a_listing_pages_from_the_newest_to_the_oldest(driver: Driver) -> 
             break
         cursor = page.cursor
         # Neither a newcomer nor one that goes disturbs the pages that follow.
-        await driver.destroy(seen[0])
+        await driver.finish_destroy(seen[0])
         await driver.get_or_create(wanted(20 + len(seen), (cursor,), now=10_000))
     assert seen == [ident(number) for number in (6, 5, 4, 3, 2, 1, 0)]
     odd = await driver.list_actors("default", "odd")
@@ -178,7 +264,7 @@ async def test_names_are_those_of_live_actors_of_the_tenant_sorted(driver: Drive
         await create(driver, number, name=name)
     await create(driver, 9, name="x", tenant="other")
     gone = await create(driver, 10, name="gone")
-    await driver.destroy(gone)
+    await driver.finish_destroy(gone)
     assert await driver.actor_names("default") == ("Z", "a", "b", "ü")
 
 
@@ -291,7 +377,7 @@ async def test_commits_and_destroys_started_together_keep_their_order(driver: Dr
     actor = await create(driver, 1)
     calls: list[Coroutine[Any, Any, Any]] = [
         driver.commit(unit(actor, 1, state=b"1")),
-        driver.destroy(actor),
+        driver.finish_destroy(actor),
         driver.commit(unit(actor, 2)),
     ]
     results = await asyncio.gather(*calls, return_exceptions=True)
@@ -513,6 +599,19 @@ async def test_dead_letters_come_back_the_oldest_first(driver: Driver) -> None:
     await driver.commit(unit(other, 1, dead_letters=(letter(5),)))
     await driver.commit(unit(actor, 2, dead_letters=(letter(3),)))
     assert await driver.dead_letters(actor) == [letter(9), letter(3), letter(3)]
+
+
+async def test_the_oldest_dead_letters_go_and_their_number_is_in_the_image(driver: Driver) -> None:
+    actor, other = await create(driver, 1), await create(driver, 2)
+    await driver.commit(unit(other, 1, dead_letters=(letter(5),)))
+    await driver.commit(unit(actor, 1, dead_letters=(letter(1), letter(2), letter(3))))
+    assert (await image_of(driver, actor)).letters == 3
+    await driver.commit(unit(actor, 2, dead_letters=(letter(4),), dead_letters_dropped=2))
+    assert await driver.dead_letters(actor) == [letter(3), letter(4)]
+    assert (await image_of(driver, actor)).letters == 2
+    await driver.commit(unit(actor, 3, dead_letters=(letter(6),), dead_letters_dropped=3))
+    assert await driver.dead_letters(actor) == []
+    assert await driver.dead_letters(other) == [letter(5)]
 
 
 async def test_a_change_of_the_actor_is_written_as_a_whole(driver: Driver) -> None:

@@ -102,8 +102,13 @@ class Drivers(RuleBasedStateMachine):
 
     @rule(actor=actors)
     def destroy(self, actor: str) -> None:
-        assert self.run(self.sqlite.destroy(actor)) == self.run(self.model.destroy(actor))
+        assert self.run(self.sqlite.finish_destroy(actor)) == self.run(self.model.finish_destroy(actor))
         self.shadow.pop(actor, None)
+
+    @rule(actor=actors)
+    def begin_destroy(self, actor: str) -> None:
+        """What it still commits is as before; what it had before is not all there any more."""
+        assert self.run(self.sqlite.begin_destroy(actor)) == self.run(self.model.begin_destroy(actor))
 
     @rule(parts=st.lists(st.tuples(actors, WRITES, OFF, CLAIMS), min_size=1, max_size=6))
     def commit_together(self, parts: list[tuple[str, dict[str, Any], tuple[int, int, int], bool]]) -> None:
@@ -135,12 +140,19 @@ class Drivers(RuleBasedStateMachine):
             actor = ident(number)
             image = await model.hydrate(actor)
             assert await sqlite.hydrate(actor) == image
+            image = await model.hydrate(actor, destroying=True)
+            assert await sqlite.hydrate(actor, destroying=True) == image
+            assert await sqlite.get_actor(actor) == await model.get_actor(actor)
             assert await sqlite.kv_size(actor) == await model.kv_size(actor)
             ours, theirs = model.reader(actor), sqlite.reader(actor)
             rows = ours.range(b"", None, reverse=False, limit=100)
             assert theirs.range(b"", None, reverse=False, limit=100) == rows
             assert theirs.kv_bytes() == ours.kv_bytes() == (0 if image is None else image.record.kv_bytes)
             assert await sqlite.dead_letters(actor) == await model.dead_letters(actor)
+        assert sorted(await sqlite.destroying(99)) == sorted(await model.destroying(99))
+        for key in "abc":
+            assert await sqlite.find("default", "x", (key,)) == await model.find("default", "x", (key,))
+        assert await sqlite.count_actors("default", "x", 99) == await model.count_actors("default", "x", 99)
         assert await sqlite.due_actors(2**62, 3) == await model.due_actors(2**62, 3)
         assert sorted(await sqlite.strays("g", 99)) == sorted(await model.strays("g", 99))
         assert await sqlite.actor_names("default") == await model.actor_names("default")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from host.model.effects import OutboxFrame, OutboxTrim
+from host.model.effects import EndedSessions, OutboxFrame, OutboxTrim
 from host.storage.driver import Driver
 from tests.storage.samples import connection, create, ident, unit
 
@@ -86,7 +86,7 @@ async def test_a_connection_that_goes_takes_its_frames_along_and_leaves_those_of
 
 async def test_a_destroy_takes_sessions_and_frames(driver: Driver) -> None:
     actor_id = await with_session(driver, frames("a"))
-    assert await driver.destroy(actor_id)
+    assert await driver.finish_destroy(actor_id)
     assert await driver.outbox(actor_id, CONN, 0) is None
     assert await driver.adopt_sessions(ident(901), 99) == []
 
@@ -97,7 +97,10 @@ async def test_a_host_that_returns_adopts_sessions_and_leaves_plain_connections_
     rows = (connection(1, session=HASH), connection(2))
     await driver.commit(unit(actor_id, 1, connections=rows, outbox=frames("a", "b")))
     await driver.commit(unit(other, 1, connections=(connection(3, session=HASH),)))
-    adopted = dict(await driver.adopt_sessions(ident(901), 99))
+    found = await driver.adopt_sessions(ident(901), 99)
+    tenants = {(await driver.get_actor(one)).tenant for one in (actor_id, other)}  # type: ignore[union-attr]
+    assert {tenant for tenant, _, _ in found} == tenants
+    adopted = {one: row for _, one, row in found}
     assert set(adopted) == {actor_id, other}
     row = adopted[actor_id]
     assert (row.conn_id, row.gateway_id, row.session_expires_at, row.sent_index) == (CONN, ident(901), 99, 2)
@@ -113,5 +116,31 @@ async def test_of_several_connections_with_one_secret_only_the_latest_is_adopted
     actor_id = await create(driver, 1)
     rows = (connection(1, session=HASH, opened_at=7), connection(2, session=HASH, opened_at=6))
     await driver.commit(unit(actor_id, 1, connections=rows))
-    assert [row.conn_id for _, row in await driver.adopt_sessions(ident(901), 99)] == [CONN]
+    assert [row.conn_id for _, _, row in await driver.adopt_sessions(ident(901), 99)] == [CONN]
     assert list(await driver.strays(ident(901), 10)) == [actor_id]
+
+
+async def known(driver: Driver, actor_id: str, *sessions: bytes) -> list[bytes]:
+    return [session for session in sessions if await driver.session_known(actor_id, session)]
+
+
+async def test_a_session_is_known_while_it_lives_and_after_its_end_on_its_actor_alone(driver: Driver) -> None:
+    actor_id, other = await with_session(driver), await create(driver, 2)
+    assert await known(driver, actor_id, HASH, b"x" * 32) == [HASH]
+    await driver.commit(unit(actor_id, 2, connections_gone=(CONN,), ended_sessions=EndedSessions((HASH,), 5, 0, 9)))
+    assert await known(driver, actor_id, HASH, b"x" * 32) == [HASH]
+    assert await known(driver, other, HASH) == []
+    assert await known(driver, ident(3), HASH) == []
+    assert await driver.finish_destroy(actor_id)
+    assert await known(driver, actor_id, HASH) == []
+
+
+async def test_sessions_that_ended_long_ago_and_all_but_the_latest_are_forgotten(driver: Driver) -> None:
+    actor_id = await create(driver, 1)
+    ended = [bytes([n]) * 32 for n in range(8)]
+    for n, session in enumerate(ended, 1):
+        await driver.commit(unit(actor_id, n, ended_sessions=EndedSessions((session,), 10 * n, 25, 4)))
+    assert await known(driver, actor_id, *ended) == ended[4:]
+    again = EndedSessions((ended[4],), 90, 75, 4)  # it ended once more, later than all others
+    await driver.commit(unit(actor_id, 9, ended_sessions=again))
+    assert await known(driver, actor_id, *ended) == [ended[4], ended[7]]

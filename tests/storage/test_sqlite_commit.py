@@ -82,7 +82,7 @@ async def test_creates_and_destroys_join_the_group(probed: Probed) -> None:
         probe,
         first,
         1,
-        [driver.destroy(second), driver.commit(unit(first, 2, state=b"2")), driver.commit(unit(second, 1))],
+        [driver.finish_destroy(second), driver.commit(unit(first, 2, state=b"2")), driver.commit(unit(second, 1))],
     )
     assert results[:2] == [True, None]
     assert isinstance(results[2], Fenced)
@@ -231,11 +231,12 @@ async def test_a_commit_that_fails_is_unknown_to_all_and_the_last(probed: Probed
     reader.kv_bytes()
     probe.hold_at = "BEGIN"
     probe.fail("COMMIT", sqlite3.OperationalError("disk I/O error"))
-    calls = [driver.commit(unit(actor, 1)), driver.commit(unit(other, 1)), driver.destroy(other)]
+    calls = [driver.commit(unit(actor, 1)), driver.commit(unit(other, 1)), driver.finish_destroy(other)]
     waiting = [asyncio.ensure_future(call) for call in calls]
     await asyncio.to_thread(probe.held.wait, 10)
     # These are in no group yet, and will never be.
-    waiting += [asyncio.ensure_future(driver.commit(unit(other, 1))), asyncio.ensure_future(driver.destroy(actor))]
+    waiting.append(asyncio.ensure_future(driver.commit(unit(other, 1))))
+    waiting.append(asyncio.ensure_future(driver.finish_destroy(actor)))
     await asyncio.sleep(0)
     probe.release.set()
     results = await asyncio.gather(*waiting, return_exceptions=True)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from host.model.errors import InternalError, UnavailableError
-from host.storage.sqlite import jobs, kv, migrate, units
+from host.storage.sqlite import kv, migrate, units
 from host.storage.sqlite.connect import open_reader
+from host.storage.sqlite.destroys import TABLES_OF_AN_ACTOR
 from tests.storage.conftest import Probe, sqlite_driver
 from tests.storage.samples import create, ident, unit
 
@@ -29,6 +30,9 @@ TABLES = {
     "definitions",
     "definition_versions",
     "outbox",
+    "tenants",
+    "ended_sessions",
+    "deploy_failures",
 }
 
 
@@ -143,7 +147,7 @@ async def test_a_destroy_reaches_every_table_that_names_an_actor(probed: tuple[A
         for table in TABLES
         if any(column[1] == "actor_id" for column in probe.execute(f"PRAGMA table_info({table})").fetchall())
     }
-    assert named == {"keys", "actors", *jobs._TABLES_OF_AN_ACTOR}
+    assert named == {"keys", "actors", *TABLES_OF_AN_ACTOR}
 
 
 @pytest.mark.anyio

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+import tracemalloc
 from typing import Any
 
 import cbor2
@@ -10,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host.model.errors import CallerError
-from host.wire.cbor import cbor_to_value, dumps, value_to_cbor
+from host.wire.cbor import MAX_ITEMS, cbor_to_value, dumps, value_to_cbor
 from host.wire.values import BigInt, from_python, to_python
 from tests.wire.test_values import values
 
@@ -107,3 +110,48 @@ def test_any_bytes_are_a_value_or_a_clean_error(data: bytes) -> None:
     except CallerError as error:
         name = error.name
     assert name == "request/invalid"
+
+
+def array(unit: bytes, count: int) -> bytes:
+    return b"\x9a" + count.to_bytes(4, "big") + unit * count
+
+
+@pytest.mark.parametrize("unit", [b"\x80", b"\xa0", b"\x00", b"\x60", b"\x41\x80", b"\x18\x80", b"\xf9\x3c\x00"])
+def test_the_number_of_items_is_bounded(unit: bytes) -> None:
+    within, beyond = array(unit, MAX_ITEMS - 1), array(unit, MAX_ITEMS)
+    cbor_to_value(within)
+    with pytest.raises(CallerError, match="262144 items"):
+        cbor_to_value(beyond)
+
+
+def test_what_strings_hold_is_no_item() -> None:
+    assert cbor_to_value(b"\x5a" + (2**20).to_bytes(4, "big") + b"\x80" * 2**20).startswith(b'["$Uint8Array","gICA')
+    assert len(cbor_to_value(b"\x5f" + (b"\x59\x80\x00" + b"\x80" * 2**15) * 32 + b"\xff")) > 2**20
+
+
+HOSTILE = {
+    "an array of four billion": b"\x9a\xff\xff\xff\xff",
+    "arrays of millions within each other": b"\x9a\x00\xff\xff\xff" * 30,
+    "a map of four billion": b"\xba\xff\xff\xff\xff",
+    "bytes of two gibibytes": b"\x5a\x7f\xff\xff\xff",
+    "text of half the address space": b"\x7b\x0f\xff\xff\xff\xff\xff\xff\xff",
+    "two million chunks": b"\x5f" + b"\x41a" * 2**17 + b"\xff",
+    "keys that collide": b"\xb9\x1f\x40"
+    + b"".join(b"\xc2\x4a" + ((2**61 - 1) * (2**18 + i)).to_bytes(10, "big") + b"\x00" for i in range(8_000)),
+    "a number of a megabyte": b"\xc2\x5a\x00\x10\x00\x00" + b"\xff" * 2**20,
+    "four million empty arrays": array(b"\x80", 2**22 - 5),
+    "four million empty maps in an endless array": b"\x9f" + b"\xa0" * (2**22 - 2),
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_claim_costs_neither_time_nor_memory(data: bytes) -> None:
+    tracemalloc.start()
+    began = time.process_time()
+    with contextlib.suppress(CallerError):
+        cbor_to_value(data)
+    took = time.process_time() - began
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert took < 2
+    assert peak < 64 * 2**20

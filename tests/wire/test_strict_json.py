@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import msgspec
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host.model.errors import CallerError
-from host.wire.strict_json import MalformedJson, check, decode_strict, loads_strict
+from host.wire.strict_json import MAX_CONTAINERS, MalformedJson, check, decode_strict, loads_strict
 
 
 def nested(depth: int, opening: bytes = b"[", closing: bytes = b"]") -> bytes:
@@ -135,3 +136,30 @@ def test_a_typed_body_names_the_field_that_is_wrong() -> None:
         decode_strict(b'{"name":"a","size":"2"}', Body)
     with pytest.raises(CallerError, match="twice"):
         decode_strict(b'{"name":"a","name":"b"}', Body)
+
+
+@pytest.mark.parametrize("empty", [b"[]", b"{}", b"[[[]]]", b'{"a":"["}'])
+def test_a_text_has_a_bounded_number_of_arrays_and_objects(empty: bytes) -> None:
+    each = empty.count(b"]") + empty.count(b"}")
+    check(b"[" + b",".join([empty] * ((MAX_CONTAINERS - 1) // each)) + b"]")
+    with pytest.raises(MalformedJson, match="131072 arrays"):
+        check(b"[" + b",".join([empty] * (MAX_CONTAINERS // each + 1)) + b"]")
+
+
+@pytest.mark.parametrize("unit", [b"[]", b"{}", b"[" * 31 + b"]" * 31, b'"","["', b'{"a":1}'])
+def test_no_text_of_the_largest_size_holds_the_interpreter_for_long(unit: bytes) -> None:
+    data = b"[" + b",".join([unit] * (6 * 2**20 // (len(unit) + 1))) + b"]"
+    began = time.process_time()
+    with contextlib.suppress(MalformedJson):
+        check(data)
+    assert time.process_time() - began < 2
+
+
+@given(st.binary(max_size=60) | st.text('[]{}",:0\\ue', max_size=60).map(str.encode))
+def test_any_bytes_are_a_document_or_a_clean_error(data: bytes) -> None:
+    name = "request/invalid"
+    try:
+        loads_strict(data)
+    except CallerError as error:
+        name = error.name
+    assert name == "request/invalid"

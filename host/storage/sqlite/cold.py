@@ -20,6 +20,7 @@ __all__ = ["ColdReads", "SqliteReader"]
 
 _POINT = "SELECT value FROM kv WHERE actor_id = ? AND key = ?"
 _SIZE = "SELECT kv_bytes FROM actors WHERE actor_id = ?"
+_KEYS = "SELECT kv_keys FROM actors WHERE actor_id = ?"
 # Few lengths, so that the statements stay prepared; a shorter list is filled up with its last key.
 _LENGTHS = (8, 32, 128)
 _MANY = {
@@ -114,4 +115,8 @@ class SqliteReader:
 
     def kv_bytes(self) -> int:
         rows = self._cold.read(_SIZE, (self._actor_id,))
+        return rows[0][0] if rows else 0
+
+    def kv_keys(self) -> int:
+        rows = self._cold.read(_KEYS, (self._actor_id,))
         return rows[0][0] if rows else 0

@@ -17,15 +17,16 @@ from typing import Any, TypeVar
 
 from anyio import to_thread
 
-from host.model.definitions import Definition, DefinitionOptions, ModuleRecord
+from host.model.definitions import Definition, DefinitionOptions, DeployFailure, DeployStatus, ModuleRecord
 from host.model.effects import CommitUnit
 from host.model.errors import UnavailableError
 from host.model.ports import StateReader
 from host.model.records import ActorImage, ActorRecord, ConnectionRow, DeadLetter
+from host.model.report import ModuleReport
 from host.storage.blobs import BlobStore
 from host.storage.cursor import check_limit, decode_cursor
 from host.storage.driver import ActorPage, CommitUnknown, CreateActor, Outbox
-from host.storage.sqlite import jobs, queries
+from host.storage.sqlite import deploys, destroys, jobs, queries
 from host.storage.sqlite.cold import ColdReads, SqliteReader
 from host.storage.sqlite.connect import OneTrip, open_reader, open_writer
 from host.storage.sqlite.failures import unavailable
@@ -117,15 +118,22 @@ class SqliteDriver:
     async def actor_names(self, tenant: str) -> tuple[str, ...]:
         return await self._read(queries.names_of(tenant))
 
-    async def hydrate(self, actor_id: str) -> ActorImage | None:
-        return await self._read(queries.hydration(actor_id))
+    async def hydrate(self, actor_id: str, *, destroying: bool = False) -> ActorImage | None:
+        return await self._read(queries.hydration(actor_id, destroying))
 
     async def commit(self, unit: CommitUnit) -> None:
         await self._open_writer().submit(unit, size_of(unit))
 
-    async def destroy(self, actor_id: str) -> bool:
-        gone: bool = await self._write(jobs.destroying(actor_id))
+    async def begin_destroy(self, actor_id: str) -> ActorRecord | None:
+        was: ActorRecord | None = await self._write(destroys.beginning(actor_id))
+        return was
+
+    async def finish_destroy(self, actor_id: str) -> bool:
+        gone: bool = await self._write(destroys.finishing(actor_id))
         return gone
+
+    async def destroying(self, limit: int) -> Sequence[str]:
+        return await self._read(destroys.begun(limit))
 
     async def due_actors(
         self, before: int, limit: int, after: tuple[int, str] | None = None
@@ -135,9 +143,12 @@ class SqliteDriver:
     async def strays(self, gateway_id: str, limit: int) -> Sequence[str]:
         return await self._read(queries.strays_of(gateway_id, limit))
 
-    async def adopt_sessions(self, gateway_id: str, expires_at: int) -> Sequence[tuple[str, ConnectionRow]]:
-        found: list[tuple[str, ConnectionRow]] = await self._write(jobs.adopting(gateway_id, expires_at))
+    async def adopt_sessions(self, gateway_id: str, expires_at: int) -> Sequence[tuple[str, str, ConnectionRow]]:
+        found: list[tuple[str, str, ConnectionRow]] = await self._write(jobs.adopting(gateway_id, expires_at))
         return found
+
+    async def session_known(self, actor_id: str, session: bytes) -> bool:
+        return await self._read(queries.session_known(actor_id, session))
 
     async def outbox(self, actor_id: str, conn_id: str, after: int) -> Outbox | None:
         return await self._read(queries.outbox_of(actor_id, conn_id, after))
@@ -151,16 +162,30 @@ class SqliteDriver:
     def reader(self, actor_id: str) -> StateReader:
         return SqliteReader(self._cold, actor_id)
 
+    # tenants ---------------------------------------------------------------------------------------------------------
+
+    async def tenant_quotas(self, tenant: str) -> dict[str, int]:
+        return await self._read(queries.quotas_of(tenant))
+
+    async def put_tenant_quotas(self, tenant: str, quotas: dict[str, int], now: int) -> None:
+        await self._write(jobs.storing_quotas(tenant, quotas, now))
+
+    async def modules_size(self, tenant: str) -> tuple[int, int]:
+        return await self._read(queries.modules_size_of(tenant))
+
     # modules and definitions -----------------------------------------------------------------------------------------
 
-    async def put_module(self, record: ModuleRecord, data: bytes) -> bool:
+    async def put_module(self, record: ModuleRecord, data: bytes, report: ModuleReport | None = None) -> bool:
         self._open_writer()
         await to_thread.run_sync(self._blobs.put, record.digest, data)
-        new: bool = await self._write(jobs.storing_module(record))
+        new: bool = await self._write(jobs.storing_module(record, report))
         return new
 
     async def get_module(self, tenant: str, digest: str) -> ModuleRecord | None:
         return await self._read(queries.module_named(tenant, digest))
+
+    async def module_report(self, tenant: str, digest: str) -> ModuleReport | None:
+        return await self._read(queries.report_of(tenant, digest))
 
     async def module_bytes(self, digest: str) -> bytes | None:
         self._refuse()
@@ -170,9 +195,17 @@ class SqliteDriver:
         return await self._read(queries.modules_of(tenant))
 
     async def put_definition(
-        self, tenant: str, name: str, module: str, options: DefinitionOptions, limits: dict[str, int], now: int
+        self,
+        tenant: str,
+        name: str,
+        module: str,
+        options: DefinitionOptions,
+        limits: dict[str, int],
+        now: int,
+        *,
+        percent: int = 100,
     ) -> Definition:
-        made: Definition = await self._write(jobs.defining(tenant, name, module, options, limits, now))
+        made: Definition = await self._write(jobs.defining(tenant, name, module, options, limits, now, percent))
         return made
 
     async def get_definition(self, tenant: str, name: str, version: int | None = None) -> Definition | None:
@@ -180,6 +213,40 @@ class SqliteDriver:
 
     async def list_definitions(self, tenant: str) -> Sequence[Definition]:
         return await self._read(queries.definitions_of(tenant))
+
+    # deploys ---------------------------------------------------------------------------------------------------------
+
+    async def definition_versions(self, tenant: str, name: str, also: int | None = None) -> Sequence[Definition]:
+        return await self._read(deploys.versions_of(tenant, name, also))
+
+    async def set_deploy(
+        self,
+        tenant: str,
+        name: str,
+        version: int,
+        *,
+        status: DeployStatus | None = None,
+        percent: int | None = None,
+        reason: str | None = None,
+    ) -> Definition | None:
+        changed: Definition | None = await self._write(deploys.changing(tenant, name, version, status, percent, reason))
+        return changed
+
+    async def note_deploy_failure(
+        self, tenant: str, name: str, version: int, actor_id: str, at: int, reason: str
+    ) -> list[int]:
+        times: list[int] = await self._write(deploys.noting(tenant, name, version, actor_id, at, reason))
+        return times
+
+    async def deploy_failures(self, tenant: str, name: str, limit: int) -> Sequence[DeployFailure]:
+        return await self._read(deploys.failures_of(tenant, name, limit))
+
+    async def count_actors(self, tenant: str, name: str, limit: int) -> int:
+        return await self._read(deploys.actors_of(tenant, name, limit))
+
+    async def release_held(self, actor_id: str) -> bool:
+        released: bool = await self._write(deploys.releasing(actor_id))
+        return released
 
     # connections -----------------------------------------------------------------------------------------------------
 

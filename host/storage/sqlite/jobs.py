@@ -8,15 +8,14 @@ from msgspec.structs import replace
 
 from host.model.definitions import Definition, DefinitionOptions, ModuleRecord
 from host.model.records import ActorRecord, ConnectionRow
+from host.model.report import ModuleReport
 from host.storage.creation import new_record
 from host.storage.driver import CreateActor
 from host.storage.sqlite.group import Job
 from host.storage.sqlite.rows import ACTOR, CONNECTION, actor_record, connection_row, dump, key_text
 from host.storage.values import pack
 
-__all__ = ["adopting", "creating", "defining", "destroying", "storing_module"]
-
-_TABLES_OF_AN_ACTOR = ("state", "kv", "alarms", "connections", "outbox", "events", "dead_letters")
+__all__ = ["adopting", "creating", "defining", "storing_module", "storing_quotas"]
 
 
 def creating(wanted: CreateActor) -> Job:
@@ -62,48 +61,30 @@ def creating(wanted: CreateActor) -> Job:
     return job
 
 
-def destroying(actor_id: str) -> Job:
-    """Returns whether there was such an actor."""
-
-    def job(conn: sqlite3.Connection) -> bool:
-        row = conn.execute("SELECT tenant, name, key FROM actors WHERE actor_id = ?", (actor_id,)).fetchone()
-        if row is None:
-            return False
-        conn.execute(
-            "UPDATE keys SET actor_id = NULL WHERE tenant = ? AND name = ? AND key = ? AND actor_id = ?",
-            (*row, actor_id),
-        )
-        # The actor's row first: the triggers that keep its KV sizes then find nothing to write.
-        for table in ("actors", *_TABLES_OF_AN_ACTOR):
-            conn.execute(f"DELETE FROM {table} WHERE actor_id = ?", (actor_id,))
-        return True
-
-    return job
-
-
 def adopting(gateway_id: str, expires_at: int) -> Job:
-    """Returns the sessions taken over, as (actor_id, row)."""
+    """Returns the sessions taken over, as (tenant, actor_id, row)."""
 
-    def job(conn: sqlite3.Connection) -> list[tuple[str, ConnectionRow]]:
+    def job(conn: sqlite3.Connection) -> list[tuple[str, str, ConnectionRow]]:
         statement = (
-            f"SELECT actor_id, {CONNECTION} FROM connections WHERE session IS NOT NULL AND gateway_id <> ? "
+            "SELECT (SELECT tenant FROM actors WHERE actors.actor_id = connections.actor_id), "
+            f"actor_id, {CONNECTION} FROM connections WHERE session IS NOT NULL AND gateway_id <> ? "
             "ORDER BY opened_at, conn_id"
         )
-        latest: dict[tuple[str, bytes], ConnectionRow] = {}
-        for actor_id, *columns in conn.execute(statement, (gateway_id,)).fetchall():
+        latest: dict[tuple[str, str, bytes], ConnectionRow] = {}
+        for tenant, actor_id, *columns in conn.execute(statement, (gateway_id,)).fetchall():
             row = connection_row(tuple(columns))
             assert row.session is not None
-            latest[(actor_id, row.session)] = replace(row, gateway_id=gateway_id, session_expires_at=expires_at)
+            latest[(tenant, actor_id, row.session)] = replace(row, gateway_id=gateway_id, session_expires_at=expires_at)
         conn.executemany(
             "UPDATE connections SET gateway_id = ?, session_expires_at = ? WHERE actor_id = ? AND conn_id = ?",
-            [(gateway_id, expires_at, actor_id, row.conn_id) for (actor_id, _), row in latest.items()],
+            [(gateway_id, expires_at, actor_id, row.conn_id) for (_, actor_id, _), row in latest.items()],
         )
-        return [(actor_id, row) for (actor_id, _), row in latest.items()]
+        return [(tenant, actor_id, row) for (tenant, actor_id, _), row in latest.items()]
 
     return job
 
 
-def storing_module(record: ModuleRecord) -> Job:
+def storing_module(record: ModuleRecord, report: ModuleReport | None) -> Job:
     """Returns whether the row is new. The bytes have to be durable before."""
     params = (
         record.tenant,
@@ -113,30 +94,60 @@ def storing_module(record: ModuleRecord) -> Job:
         dump(record.manifest),
         record.stored_at,
         record.source_url,
+        None if report is None else dump(report),
     )
 
     def job(conn: sqlite3.Connection) -> bool:
         cursor = conn.execute(
-            "INSERT INTO modules (tenant, digest, kind, size, manifest, stored_at, source_url) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, digest) DO NOTHING",
+            "INSERT INTO modules (tenant, digest, kind, size, manifest, stored_at, source_url, report) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, digest) DO NOTHING",
             params,
         )
-        return cursor.rowcount == 1
+        if cursor.rowcount == 1:
+            return True
+        if params[-1] is not None:
+            conn.execute(
+                "UPDATE modules SET report = ? WHERE tenant = ? AND digest = ? AND report IS NULL",
+                (params[-1], record.tenant, record.digest),
+            )
+        return False
 
     return job
 
 
-def defining(tenant: str, name: str, module: str, options: DefinitionOptions, limits: dict[str, int], now: int) -> Job:
+def storing_quotas(tenant: str, quotas: dict[str, int], now: int) -> Job:
+    text = dump(quotas)
+
+    def job(conn: sqlite3.Connection) -> None:
+        conn.execute(
+            "INSERT INTO tenants (tenant, quotas, changed_at) VALUES (?, ?, ?) ON CONFLICT (tenant) "
+            "DO UPDATE SET quotas = excluded.quotas, changed_at = excluded.changed_at",
+            (tenant, text, now),
+        )
+
+    return job
+
+
+def defining(
+    tenant: str,
+    name: str,
+    module: str,
+    options: DefinitionOptions,
+    limits: dict[str, int],
+    now: int,
+    percent: int = 100,
+) -> Job:
     """Returns the new version."""
     texts = (dump(options), dump(limits))
 
     def job(conn: sqlite3.Connection) -> Definition:
         row = conn.execute("SELECT version FROM definitions WHERE tenant = ? AND name = ?", (tenant, name)).fetchone()
-        made = Definition(tenant, name, 1 if row is None else row[0] + 1, module, now, options, dict(limits))
+        version = 1 if row is None else row[0] + 1
+        made = Definition(tenant, name, version, module, now, options, dict(limits), percent=percent)
         conn.execute(
-            "INSERT INTO definition_versions (tenant, name, version, module, created_at, options, limits) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (tenant, name, made.version, module, now, *texts),
+            "INSERT INTO definition_versions (tenant, name, version, module, created_at, options, limits, percent) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (tenant, name, made.version, module, now, *texts, percent),
         )
         conn.execute(
             "INSERT INTO definitions (tenant, name, version) VALUES (?, ?, ?) "

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from host.model.definitions import Definition, ModuleRecord
 from host.model.effects import OutboxFrame
 from host.model.records import ActorImage, ActorRecord, DeadLetter
+from host.model.report import ModuleReport
 from host.storage.cursor import encode_cursor
 from host.storage.driver import ActorPage, Outbox
 from host.storage.sqlite.rows import (
@@ -29,10 +30,13 @@ from host.storage.sqlite.rows import (
     definition,
     key_text,
     module_record,
+    module_report,
+    quotas,
 )
 from host.storage.values import unpack
 
 __all__ = [
+    "LIVE",
     "Query",
     "actor_by_id",
     "actor_by_key",
@@ -45,13 +49,20 @@ __all__ = [
     "kv_size_of",
     "module_named",
     "modules_of",
+    "modules_size_of",
     "names_of",
     "outbox_of",
+    "quotas_of",
+    "report_of",
+    "session_known",
     "strays_of",
 ]
 
 T = TypeVar("T")
 Query = Callable[[sqlite3.Connection], T]
+
+# Not being destroyed: of those nobody hears any more.
+LIVE = "lifecycle <> 'destroying'"
 
 _JOINED = f"SELECT {DEFINITION} FROM definitions d JOIN definition_versions v USING (tenant, name)"
 
@@ -83,16 +94,18 @@ def actor_by_key(tenant: str, name: str, key: tuple[str, ...]) -> Query[ActorRec
     return query
 
 
-def actor_by_id(actor_id: str) -> Query[ActorRecord | None]:
+def actor_by_id(actor_id: str, destroying: bool = False) -> Query[ActorRecord | None]:
+    statement = f"SELECT {ACTOR} FROM actors WHERE actor_id = ?" + ("" if destroying else f" AND {LIVE}")
+
     def query(conn: sqlite3.Connection) -> ActorRecord | None:
-        row = _first(conn, f"SELECT {ACTOR} FROM actors WHERE actor_id = ?", actor_id)
+        row = _first(conn, statement, actor_id)
         return None if row is None else actor_record(row)
 
     return query
 
 
 def actor_page(tenant: str, name: str | None, limit: int, before: tuple[int, str] | None) -> Query[ActorPage]:
-    where, params = ["tenant = ?"], [tenant]
+    where, params = ["tenant = ?", LIVE], [tenant]
     if name is not None:
         where.append("name = ?")
         params.append(name)
@@ -114,30 +127,32 @@ def actor_page(tenant: str, name: str | None, limit: int, before: tuple[int, str
 def names_of(tenant: str) -> Query[tuple[str, ...]]:
     # Jumps from name to name in the index: the cost is that of the names, not of the actors.
     statement = (
-        "WITH RECURSIVE names (name) AS (SELECT min(name) FROM actors WHERE tenant = ? UNION ALL "
-        "SELECT (SELECT min(name) FROM actors WHERE tenant = ? AND name > names.name) FROM names "
+        f"WITH RECURSIVE names (name) AS (SELECT min(name) FROM actors WHERE tenant = ? AND {LIVE} UNION ALL "
+        f"SELECT (SELECT min(name) FROM actors WHERE tenant = ? AND name > names.name AND {LIVE}) FROM names "
         "WHERE names.name IS NOT NULL) SELECT name FROM names WHERE name IS NOT NULL"
     )
     return lambda conn: tuple(row[0] for row in _all(conn, statement, tenant, tenant))
 
 
-def hydration(actor_id: str) -> Query[ActorImage | None]:
+def hydration(actor_id: str, destroying: bool = False) -> Query[ActorImage | None]:
     def query(conn: sqlite3.Connection) -> ActorImage | None:
         conn.execute("BEGIN")
         try:
-            record = actor_by_id(actor_id)(conn)
+            record = actor_by_id(actor_id, destroying)(conn)
             if record is None:
                 return None
             state = _first(conn, "SELECT value FROM state WHERE actor_id = ?", actor_id)
             alarms = f"SELECT {ALARM} FROM alarms WHERE actor_id = ? ORDER BY due_at, alarm_id"
             connections = f"SELECT {CONNECTION} FROM connections WHERE actor_id = ? ORDER BY conn_id"
             attempts = f"SELECT {ATTEMPT} FROM events WHERE actor_id = ? ORDER BY kind, ref, idx"
+            letters = _first(conn, "SELECT count(*) FROM dead_letters WHERE actor_id = ?", actor_id)
             return ActorImage(
                 record=record,
                 state=None if state is None else unpack(state[0]),
                 alarms=tuple(map(alarm_row, _all(conn, alarms, actor_id))),
                 connections=tuple(map(connection_row, _all(conn, connections, actor_id))),
                 attempts=tuple(map(attempt_row, _all(conn, attempts, actor_id))),
+                letters=0 if letters is None else letters[0],
             )
         finally:
             conn.execute("ROLLBACK")
@@ -160,6 +175,14 @@ def strays_of(gateway_id: str, limit: int) -> Query[list[str]]:
         "SELECT actor_id FROM connections WHERE gateway_id > ?) LIMIT ?"
     )
     return lambda conn: [row[0] for row in _all(conn, statement, gateway_id, gateway_id, max(0, limit))]
+
+
+def session_known(actor_id: str, session: bytes) -> Query[bool]:
+    statement = (
+        "SELECT EXISTS (SELECT 1 FROM connections WHERE actor_id = ?1 AND session = ?2) "
+        "OR EXISTS (SELECT 1 FROM ended_sessions WHERE actor_id = ?1 AND session = ?2)"
+    )
+    return lambda conn: bool(conn.execute(statement, (actor_id, session)).fetchone()[0])
 
 
 def outbox_of(actor_id: str, conn_id: str, after: int) -> Query[Outbox | None]:
@@ -204,9 +227,33 @@ def module_named(tenant: str, digest: str) -> Query[ModuleRecord | None]:
     return query
 
 
+def report_of(tenant: str, digest: str) -> Query[ModuleReport | None]:
+    def query(conn: sqlite3.Connection) -> ModuleReport | None:
+        row = _first(conn, "SELECT report FROM modules WHERE tenant = ? AND digest = ?", tenant, digest)
+        return None if row is None or row[0] is None else module_report(row[0])
+
+    return query
+
+
 def modules_of(tenant: str) -> Query[list[ModuleRecord]]:
     statement = f"SELECT {MODULE} FROM modules WHERE tenant = ? ORDER BY stored_at, digest"
     return lambda conn: [module_record(row) for row in _all(conn, statement, tenant)]
+
+
+def modules_size_of(tenant: str) -> Query[tuple[int, int]]:
+    def query(conn: sqlite3.Connection) -> tuple[int, int]:
+        row = _first(conn, "SELECT count(*), coalesce(sum(size), 0) FROM modules WHERE tenant = ?", tenant)
+        return (0, 0) if row is None else (row[0], row[1])
+
+    return query
+
+
+def quotas_of(tenant: str) -> Query[dict[str, int]]:
+    def query(conn: sqlite3.Connection) -> dict[str, int]:
+        row = _first(conn, "SELECT quotas FROM tenants WHERE tenant = ?", tenant)
+        return {} if row is None else quotas(row[0])
+
+    return query
 
 
 def definition_named(tenant: str, name: str, version: int | None) -> Query[Definition | None]:

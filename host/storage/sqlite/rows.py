@@ -9,6 +9,7 @@ import msgspec
 from host.model.definitions import Definition, DefinitionOptions, Manifest, ModuleRecord
 from host.model.errors import ErrorInfo
 from host.model.records import ActorRecord, AlarmRow, AttemptRow, ConnectionRow, DeadLetter
+from host.model.report import ModuleReport
 from host.storage.creation import check_key
 from host.storage.values import pack, unpack
 
@@ -35,13 +36,16 @@ __all__ = [
     "dump_list",
     "key_text",
     "module_record",
+    "module_report",
+    "quotas",
 ]
 
 Row = tuple[Any, ...]
 
 _ACTOR = (
     "actor_id, tenant, name, key, generation, epoch, hop_seq, version, module, created_at, started_once, wake_at, "
-    "lifecycle, attempt, retry_at, last_error, started_at, slept_at, kv_bytes"
+    "lifecycle, attempt, retry_at, last_error, started_at, slept_at, kv_bytes, kv_keys, "
+    "held_version"
 )
 ACTOR = f"{_ACTOR}, input"
 ACTOR_WITHOUT_INPUT = f"{_ACTOR}, NULL"
@@ -52,7 +56,7 @@ CONNECTION = (
     "headers, params, state, tags, subscriptions, hibernatable, session, session_expires_at, sent_bytes"
 )
 DEAD_LETTER = "kind, ref, idx, reason, message, attempts, at, payload"
-DEFINITION = "v.tenant, v.name, v.version, v.module, v.created_at, v.options, v.limits"
+DEFINITION = "v.tenant, v.name, v.version, v.module, v.created_at, v.options, v.limits, v.status, v.percent, v.reason"
 MODULE = "tenant, digest, kind, size, manifest, stored_at, source_url"
 
 _encode = msgspec.json.Encoder().encode
@@ -62,6 +66,7 @@ _numbers = msgspec.json.Decoder(tuple[int, ...]).decode
 _headers = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
 _error = msgspec.json.Decoder(ErrorInfo).decode
 _manifest = msgspec.json.Decoder(Manifest).decode
+_report = msgspec.json.Decoder(ModuleReport).decode
 _options = msgspec.json.Decoder(DefinitionOptions).decode
 _limits = msgspec.json.Decoder(dict[str, int]).decode
 
@@ -102,7 +107,9 @@ def actor_record(row: Row) -> ActorRecord:
         started_at=row[16],
         slept_at=row[17],
         kv_bytes=row[18],
-        input=unpack(row[19]),
+        kv_keys=row[19],
+        held_version=row[20],
+        input=unpack(row[21]),
     )
 
 
@@ -195,8 +202,16 @@ def dead_letter_params(actor_id: str, letter: DeadLetter) -> Row:
 
 
 def definition(row: Row) -> Definition:
-    return Definition(row[0], row[1], row[2], row[3], row[4], _options(row[5]), _limits(row[6]))
+    return Definition(row[0], row[1], row[2], row[3], row[4], _options(row[5]), _limits(row[6]), row[7], row[8], row[9])
+
+
+def quotas(text: str) -> dict[str, int]:
+    return _limits(text)
 
 
 def module_record(row: Row) -> ModuleRecord:
     return ModuleRecord(row[0], row[1], row[2], row[3], _manifest(row[4]), row[5], row[6])
+
+
+def module_report(text: str) -> ModuleReport:
+    return _report(text)

@@ -92,15 +92,40 @@ _DEAD_LETTER = (
     "INSERT INTO dead_letters (actor_id, kind, ref, idx, reason, message, attempts, at, payload) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_WAKE = "UPDATE actors SET wake_at = ? WHERE actor_id = ?"
+_LETTERS_DROPPED = (
+    "DELETE FROM dead_letters WHERE seq IN (SELECT seq FROM dead_letters WHERE actor_id = ? ORDER BY seq LIMIT ?)"
+)
+_SESSION_ENDED = (
+    "INSERT INTO ended_sessions (actor_id, session, at) VALUES (?, ?, ?) "
+    "ON CONFLICT (actor_id, session) DO UPDATE SET at = excluded.at"
+)
+_SESSIONS_FORGOTTEN = (
+    "DELETE FROM ended_sessions WHERE actor_id = ?1 AND at < max(?2, coalesce((SELECT at + 1 FROM ended_sessions "
+    "WHERE actor_id = ?1 ORDER BY at DESC LIMIT 1 OFFSET ?3), ?2))"
+)
+# A destroy that has begun is not taken back by what the actor still writes.
+_WAKE = "UPDATE actors SET wake_at = ? WHERE actor_id = ? AND lifecycle <> 'destroying'"
 _CHANGE = (
-    "UPDATE actors SET lifecycle = ?, attempt = ?, retry_at = ?, last_error = ?, started_once = ?, version = ?, "
-    "module = ?, started_at = ?, slept_at = ?, input = CASE WHEN ? THEN NULL ELSE input END WHERE actor_id = ?"
+    "UPDATE actors SET lifecycle = CASE lifecycle WHEN 'destroying' THEN lifecycle ELSE ? END, "
+    "attempt = ?, retry_at = ?, last_error = ?, started_once = ?, version = ?, "
+    "module = ?, started_at = ?, slept_at = ?, input = CASE WHEN ? THEN NULL ELSE input END, held_version = ? "
+    "WHERE actor_id = ?"
 )
 
 # As `CommitUnit` says: KV comes before these, the connections' indexes between them, the actor's row after them.
 _BEFORE_INDEXES = (_STATE, _ALARM_GONE, _ALARM, _CONNECTION, _OUTBOX, _SENT, _OUTBOX_TRIM)
-_AFTER_INDEXES = (_CONNECTION_GONE, _OUTBOX_GONE, _ATTEMPT, _ATTEMPT_GONE, _DEAD_LETTER, _WAKE, _CHANGE)
+_AFTER_INDEXES = (
+    _CONNECTION_GONE,
+    _OUTBOX_GONE,
+    _SESSION_ENDED,
+    _SESSIONS_FORGOTTEN,
+    _ATTEMPT,
+    _ATTEMPT_GONE,
+    _DEAD_LETTER,
+    _LETTERS_DROPPED,
+    _WAKE,
+    _CHANGE,
+)
 
 
 def apply_units(conn: sqlite3.Connection, units: Sequence[CommitUnit]) -> list[bool]:
@@ -199,12 +224,18 @@ def _collect(unit: CommitUnit, batches: dict[str, list[Row]]) -> None:
     if unit.connections_gone:
         add(_CONNECTION_GONE, ((actor, conn_id) for conn_id in unit.connections_gone))
         add(_OUTBOX_GONE, ((actor, conn_id) for conn_id in unit.connections_gone))
+    ended = unit.ended_sessions
+    if ended is not None:
+        add(_SESSION_ENDED, ((actor, session, ended.at) for session in ended.sessions))
+        add(_SESSIONS_FORGOTTEN, [(actor, ended.before, ended.keep)])
     if unit.attempts:
         add(_ATTEMPT, ((actor, row.kind, row.ref, row.index, row.attempt, row.faults) for row in unit.attempts))
     if unit.attempts_gone:
         add(_ATTEMPT_GONE, ((actor, *gone) for gone in unit.attempts_gone))
     if unit.dead_letters:
         add(_DEAD_LETTER, (dead_letter_params(actor, letter) for letter in unit.dead_letters))
+    if unit.dead_letters_dropped:
+        add(_LETTERS_DROPPED, [(actor, unit.dead_letters_dropped)])
     if unit.alarms or unit.alarms_gone or unit.claims:
         add(_WAKE, [(unit.wake_at, actor)])
     if unit.actor is not None:
@@ -223,5 +254,6 @@ def _change_params(actor_id: str, change: ActorChange) -> Row:
         change.started_at,
         change.slept_at,
         change.drop_input,
+        change.held_version,
         actor_id,
     )

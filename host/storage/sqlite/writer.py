@@ -44,6 +44,8 @@ def size_of(unit: CommitUnit) -> int:
         size += 2 * _ROW_BYTES + len(row.state or b"") + len(row.params or b"")
     for frame in unit.outbox:
         size += _ROW_BYTES + frame.size
+    if unit.ended_sessions is not None:
+        size += _ROW_BYTES * len(unit.ended_sessions.sessions)
     for letter in unit.dead_letters:
         size += _ROW_BYTES + len(letter.payload)
     return size

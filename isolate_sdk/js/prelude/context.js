@@ -13,6 +13,7 @@ const c = {
   kv, schedule, alarms, log,
   random() { return random(); },
   sleep() { call('{"call":"sleep"}'); },
+  destroy() { call('{"call":"destroy"}'); },
   keepAwake(promise) {
     needTurn();
     holdAwake(promise);

@@ -161,6 +161,7 @@ const start = async (ev) => {
   }
   stateReady = true;
   if (create && hooks.onCreate) await hooks.onCreate(c, input);
+  if (hasOwn(ev, 'from_version') && hooks.onUpgrade) await hooks.onUpgrade(c, ev.from_version);
   vars = hooks.createVars ? await hooks.createVars(c) : structuredCloneOf(definition.vars);
   if (hooks.onWake) await hooks.onWake(c);
   if (hasOwn(ev, 'connection_count') && ev.connection_count > 0) await restoreSockets(ev.connection_count);

@@ -1,0 +1,145 @@
+"""A host inside a program: `async with Host(data_dir, definitions={...}) as host`.
+
+Everything of a node but the HTTP server, in the program's own event loop (asyncio, or anyio on it). Definitions are
+what the program brings itself: classes of actors, which it trusts, and loaders, which name a module for each actor.
+`asgi()` is the application of both planes, to serve or to mount. A wrong argument is told before anything is opened.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypedDict, Unpack
+
+import anyio
+
+from host.actor.registry import Registered
+from host.config import Settings
+from host.gateway.app import GatewayApp
+from host.model.errors import CallerError
+from host.model.limits import Limits, limits_with
+from host.model.sources import Dynamic, Loader
+from host.modules.url_rules import HostPattern
+from host.node import Node, open_node
+from host.static.actor import Actor
+from host.static.spec import spec_of
+
+__all__ = ["Host", "HostSettings", "Source"]
+
+# What actors of a name are made of.
+Source = type[Actor] | Loader | Dynamic
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+
+
+class HostSettings(TypedDict, total=False):
+    """As in `host.config.Settings`, but for what belongs to a server, a command line, or the logs of a process."""
+
+    allow_private_urls: bool
+    url_hosts: tuple[HostPattern, ...]
+    profile: Literal["default", "dense"]
+    threads: int | None
+    images: bool
+    drain_seconds: float
+    memory_reserve: str
+    limits: Limits
+
+
+class Host:
+    """Entered once. `admin_token` guards the control plane, and the data plane too unless `public_actors`; `dev` is for
+    loopback without a token. One of the two has to be given."""
+
+    def __init__(
+        self,
+        data_dir: str | PathLike[str],
+        *,
+        definitions: Mapping[str, Source] | None = None,
+        admin_token: str | None = None,
+        public_actors: bool = False,
+        dev: bool = False,
+        **settings: Unpack[HostSettings],
+    ) -> None:
+        if unknown := sorted(set(settings) - set(HostSettings.__annotations__)):
+            raise TypeError(f"Host has no setting {unknown[0]!r}; it has {', '.join(HostSettings.__annotations__)}")
+        if not isinstance(data_dir, str | PathLike):
+            raise TypeError(f"data_dir is a path, not a {type(data_dir).__name__}")
+        if admin_token is None and not dev:
+            raise ValueError("give admin_token, or dev=True for a host on loopback that needs none")
+        self._settings = Settings(
+            Path(data_dir), admin_token=admin_token, public_actors=public_actors, dev=dev, **settings
+        )
+        self._settings.check()
+        limits = self._settings.limits
+        self._registered = {name: _registered(name, given, limits) for name, given in (definitions or {}).items()}
+        self._stack: AsyncExitStack | None = None
+        self._node: Node | None = None
+
+    async def __aenter__(self) -> Host:
+        if self._stack is not None:
+            raise RuntimeError("this Host was entered before; make another one")
+        self._stack = AsyncExitStack()
+        self._node = await self._stack.enter_async_context(open_node(self._settings, registered=self._registered))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Puts every actor to sleep, within `drain_seconds`, also if the program is being cancelled; then closes."""
+        assert self._stack is not None
+        node, self._node = self._node, None
+        try:
+            if node is not None:
+                with anyio.CancelScope(shield=True):
+                    await node.drain()
+        finally:
+            await self._close(kind, error, trace)
+
+    async def _close(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """An error of the program comes out as it is, not in a group of the tasks that the host ran beside it."""
+        assert self._stack is not None
+        try:
+            await self._stack.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            if error is None or any(leaf is not error for leaf in _leaves(group)):
+                raise
+
+    def asgi(self) -> GatewayApp:
+        """The application, while the host is open. It needs no lifespan of its own."""
+        if self._node is None:
+            raise RuntimeError("the host is not open: ask for its application inside of `async with host`")
+        return self._node.app
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for each in error.exceptions for leaf in _leaves(each)]
+
+
+def _registered(name: str, given: Any, limits: Limits) -> Registered:
+    """What the registry takes; raises for what it cannot, by the name that it was given under."""
+    if not isinstance(name, str) or not _NAME.match(name):
+        raise ValueError(f"{name!r} is no name for a definition: 1 to 64 of A-Z a-z 0-9 _ . -")
+    if isinstance(given, Dynamic):
+        try:
+            limits_with(dict(given.limits), limits)
+        except CallerError as error:
+            raise ValueError(f"definitions[{name!r}]: {error.message}") from None
+        return given
+    if isinstance(given, type):
+        try:
+            return spec_of(given)
+        except TypeError as error:
+            raise TypeError(f"definitions[{name!r}]: {error}") from None
+    if callable(given):
+        return Dynamic(given)
+    raise TypeError(
+        f"definitions[{name!r}] is a {type(given).__name__}; give a subclass of Actor, "
+        "an async function that returns a ModuleSource, or Dynamic(function)"
+    )

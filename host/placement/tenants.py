@@ -1,0 +1,227 @@
+"""The accounts of tenants: what the actors of each may use together, what they use, and what was refused to them.
+
+A tenant that uses much costs itself: its CPU time comes out of a bucket of its own, and while that is empty its next
+hops wait, in order; starts, actors awake, connections, modules and definitions over its quota are refused with the
+limit's name. Quotas are in storage and read once; an account that has not been asked for since the process started does
+not exist. Everything belongs to the event loop.
+"""
+
+from __future__ import annotations
+
+from host.model.clock import Clock
+from host.model.errors import DormiceError, limit_error
+from host.model.limits import QUOTAS, Limits, quotas_with
+from host.model.ports import CpuUser, Metrics
+from host.model.usage import QuotaUse, TenantUsage
+from host.placement.cpu_line import CpuLine
+from host.placement.token_bucket import TokenBucket
+from host.storage.driver import Driver
+from host.telemetry.logging import get_logger
+
+__all__ = ["Tenants"]
+
+# When a start is refused because too many of the tenant's actors are awake: one of them may sleep soon.
+ROOM_SECONDS = 1.0
+
+log = get_logger("tenants")
+
+
+class _Account:
+    __slots__ = ("awake", "connections", "cpu", "held_up", "limits", "own", "refusals", "started", "starts", "timers")
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self.limits = limits
+        self.own: dict[str, int] | None = None  # None: not read yet
+        self.cpu = CpuLine(clock, limits.tenant_cpu / 1_000, limits.tenant_cpu_burst / 1_000, self._held)
+        self.starts = TokenBucket(limits.tenant_starts / 60, limits.tenant_starts, clock.monotonic())
+        self.awake = 0
+        self.connections = 0
+        self.timers = 0
+        self.started = 0
+        self.held_up = 0
+        self.refusals: dict[str, int] = {}
+
+    def _held(self) -> None:
+        self.held_up += 1
+
+
+class Tenants:
+    """Implements `host.model.ports.TenantPort`."""
+
+    def __init__(self, storage: Driver, clock: Clock, limits: Limits, metrics: Metrics) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._limits = limits
+        self._metrics = metrics
+        self._accounts: dict[str, _Account] = {}
+        self._since = clock.now_ms()
+
+    def _account(self, tenant: str) -> _Account:
+        account = self._accounts.get(tenant)
+        if account is None:
+            account = self._accounts[tenant] = _Account(self._limits, self._clock)
+        return account
+
+    # --- quotas --------------------------------------------------------------------------------------------------
+
+    async def load(self, tenant: str) -> None:
+        account = self._account(tenant)
+        if account.own is not None:
+            return
+        stored = await self._storage.tenant_quotas(tenant)
+        # A quota that is set meanwhile is newer than what was read.
+        if account.own is None:
+            self._apply(account, _known(stored))
+
+    async def set_quotas(self, tenant: str, quotas: dict[str, int]) -> None:
+        """In place of those that were set before; durable when it returns."""
+        quotas_with(quotas, self._limits)
+        await self._storage.put_tenant_quotas(tenant, quotas, self._clock.now_ms())
+        self._apply(self._account(tenant), dict(quotas))
+        log.info("quotas set", tenant=tenant, quotas=quotas)
+
+    def _apply(self, account: _Account, own: dict[str, int]) -> None:
+        limits = quotas_with(own, self._limits)
+        account.own, account.limits = own, limits
+        account.cpu.configure(limits.tenant_cpu / 1_000, limits.tenant_cpu_burst / 1_000)
+        account.starts.configure(limits.tenant_starts / 60, limits.tenant_starts, self._clock.monotonic())
+
+    async def usage(self, tenant: str) -> TenantUsage:
+        await self.load(tenant)
+        account = self._account(tenant)
+        modules, stored = await self._storage.modules_size(tenant)
+        definitions = len(await self._storage.list_definitions(tenant))
+        now = self._clock.monotonic()
+        limits = account.limits
+        used = {
+            "tenant_cpu": 0,
+            "tenant_cpu_burst": limits.tenant_cpu_burst - int(account.cpu.level * 1_000),
+            "tenant_actors": account.awake,
+            "tenant_starts": limits.tenant_starts - int(account.starts.level(now)),
+            "tenant_connections": account.connections,
+            "tenant_modules": stored,
+            "tenant_definitions": definitions,
+            "tenant_timers": account.timers,
+        }
+        own = account.own or {}
+        return TenantUsage(
+            namespace=tenant,
+            quotas={
+                quota.name: QuotaUse(
+                    used[quota.name], getattr(limits, quota.name), quota.maximum, quota.unit, quota.name in own
+                )
+                for quota in QUOTAS
+                if quota.name != "tenant_cpu"
+            },
+            modules=modules,
+            cpu_ms=int(account.cpu.used * 1_000),
+            starts=account.started,
+            held_up=account.held_up,
+            refusals=dict(sorted(account.refusals.items())),
+            since=self._since,
+        )
+
+    # --- actors --------------------------------------------------------------------------------------------------
+
+    def begin_start(self, tenant: str) -> None:
+        account = self._account(tenant)
+        allowed, now = account.limits.tenant_actors, self._clock.monotonic()
+        if account.awake >= allowed:
+            advice = "let others sleep, or ask the operator for more"
+            raise self._refusal(tenant, account, "tenant_actors", account.awake + 1, allowed, advice, ROOM_SECONDS)
+        if not account.starts.try_take(1, now):
+            allowed = account.limits.tenant_starts
+            advice = "start fewer actors, or ask the operator for more"
+            after = account.starts.wait(now, 1)
+            raise self._refusal(tenant, account, "tenant_starts", allowed + 1, allowed, advice, after)
+        account.awake += 1
+        account.started += 1
+
+    def end_start(self, tenant: str) -> None:
+        self._account(tenant).awake -= 1
+
+    # --- CPU time ------------------------------------------------------------------------------------------------
+
+    def may_run(self, tenant: str, user: CpuUser) -> bool:
+        account = self._account(tenant)
+        before = account.held_up
+        if account.cpu.may_run(user):
+            return True
+        if account.held_up != before:
+            self._metrics.count("limits", "tenant_cpu")
+            log.debug("held up", tenant=tenant, limit="tenant_cpu", waiting=len(account.cpu))
+        return False
+
+    def leave(self, tenant: str, user: CpuUser) -> None:
+        self._account(tenant).cpu.leave(user)
+
+    def charge(self, tenant: str, seconds: float) -> None:
+        account = self._account(tenant)
+        had = account.cpu.level > 0
+        account.cpu.charge(seconds)
+        if had and account.cpu.level <= 0:
+            # D10: that a tenant is slowed is told once for each time that its bucket runs empty.
+            self._metrics.count("tenants_slowed", "tenant_cpu")
+            log.warning(
+                "tenant slowed",
+                tenant=tenant,
+                limit="tenant_cpu_burst",
+                used=account.limits.tenant_cpu_burst - int(account.cpu.level * 1_000),
+                allowed=account.limits.tenant_cpu_burst,
+            )
+
+    # --- connections and timers ----------------------------------------------------------------------------------
+
+    def refuse_connection(self, tenant: str) -> DormiceError | None:
+        account = self._account(tenant)
+        allowed = account.limits.tenant_connections
+        if account.connections < allowed:
+            return None
+        advice = "close others first, or ask the operator for more"
+        return self._refusal(tenant, account, "tenant_connections", account.connections + 1, allowed, advice, None)
+
+    def count_connections(self, tenant: str, change: int) -> None:
+        self._account(tenant).connections += change
+
+    def timer_room(self, tenant: str) -> tuple[int, int]:
+        account = self._account(tenant)
+        return account.timers, account.limits.tenant_timers
+
+    def count_timers(self, tenant: str, change: int) -> None:
+        self._account(tenant).timers += change
+
+    # --- modules and definitions ---------------------------------------------------------------------------------
+
+    async def admit_module(self, tenant: str, size: int) -> None:
+        await self.load(tenant)
+        account = self._account(tenant)
+        _, stored = await self._storage.modules_size(tenant)
+        allowed = account.limits.tenant_modules
+        if stored + size > allowed:
+            advice = "ask the operator for more"
+            raise self._refusal(tenant, account, "tenant_modules", stored + size, allowed, advice, None)
+
+    async def admit_definition(self, tenant: str, name: str) -> None:
+        await self.load(tenant)
+        account = self._account(tenant)
+        names = {definition.name for definition in await self._storage.list_definitions(tenant)}
+        allowed = account.limits.tenant_definitions
+        if name not in names and len(names) >= allowed:
+            advice = "use a name that there is, or ask the operator for more"
+            raise self._refusal(tenant, account, "tenant_definitions", len(names) + 1, allowed, advice, None)
+
+    def _refusal(
+        self, tenant: str, account: _Account, limit: str, used: int, allowed: int, advice: str, after: float | None
+    ) -> DormiceError:
+        account.refusals[limit] = account.refusals.get(limit, 0) + 1
+        log.info("refused over a quota", tenant=tenant, limit=limit, used=used, allowed=allowed)
+        error = limit_error(limit, used, allowed, advice)
+        if after is not None:
+            error.retryable, error.retry_after = True, after
+        return error
+
+
+def _known(stored: dict[str, int]) -> dict[str, int]:
+    """Quotas that this version knows, within the maxima that it has now: what is stored may be older."""
+    maxima = {quota.name: quota.maximum for quota in QUOTAS}
+    return {name: max(1, min(value, maxima[name])) for name, value in stored.items() if name in maxima}

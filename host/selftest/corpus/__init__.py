@@ -1,0 +1,27 @@
+"""The corpus: every hostile case that ships, by theme."""
+
+from __future__ import annotations
+
+from host.selftest.case import Case
+from host.selftest.corpus import (
+    binary,
+    calls,
+    cpu,
+    engine,
+    frames,
+    identity,
+    memory,
+    network,
+    parsers,
+    quotas,
+    stack,
+    tenants,
+)
+
+__all__ = ["CORPUS"]
+
+CORPUS: tuple[Case, ...] = tuple(
+    case
+    for theme in (cpu, memory, stack, calls, frames, binary, parsers, identity, network, engine, tenants, quotas)
+    for case in theme.CASES
+)
