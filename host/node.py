@@ -110,6 +110,8 @@ async def open_node(
     gateway_id = new_id(os.urandom)
     async with AsyncExitStack() as stack:
         datadir = stack.enter_context(DataDir(settings.data_dir).open(random=os.urandom, now_ms=clock.now_ms()))
+        if datadir.had_mode is not None:
+            log.warning("data directory closed to other users", path=str(datadir.path), was=f"{datadir.had_mode:o}")
         storage = open_sqlite(datadir)
         await storage.open()
         stack.push_async_callback(_shielded, storage.close)

@@ -8,87 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import anyio
+from msgspec.structs import replace
 
-from host.actor.backoff import fence_delay_ms, next_attempt, start_delay_ms
-from host.actor.destroying import GRACE_OVER, Destroying
+from host.actor.admission import Rooms
+from host.actor.admitting import Admitting
+from host.actor.destroying import Destroying
+from host.actor.endings import Endings
 from host.actor.entries import Entry, Kind
 from host.actor.failures import ABORTED
-from host.actor.held_back import HeldBack
 from host.actor.instance import Ended, Instance
-from host.actor.lifecycle import State, Step, step
-from host.actor.lines import Lines
-from host.actor.mailbox import Mailbox
+from host.actor.lifecycle import State, Step
 from host.actor.recent_faults import RecentFaults
 from host.actor.services import Services
-from host.actor.waiters import Sleepers, Waiters
-from host.actor.wake_timeout import WakeTimeout
-from host.bridge.envelopes import StartReason, StartReply
-from host.model.effects import ActorChange, CommitUnit
-from host.model.errors import CallerError, DormiceError, ErrorInfo, InternalError, UnavailableError
-from host.model.limits import Limits, limits_with
+from host.actor.standing import not_found
+from host.bridge.envelopes import StartReply
+from host.model.errors import CallerError, DormiceError, ErrorInfo, InternalError
+from host.model.limits import limits_with
 from host.model.records import ActorImage, ActorRecord
-from host.storage.driver import CommitUnknown, Fenced
-from host.telemetry.limit_hits import note_limit
-from host.telemetry.logging import get_logger
 
 __all__ = ["Actor", "not_found"]
 
 DRAINING = ErrorInfo("node", "draining", "the node is shutting down; try again", retryable=True, retry_after=1.0)
-STORAGE_DELAY_MS = 1_000
-FENCED = ErrorInfo("actor", "restarting", "the actor is being started elsewhere; try again", retryable=True)
-# Fences that are further apart than this have nothing to do with each other.
-FENCE_MEMORY = 60.0
 
 
-def not_found(actor_id: str) -> CallerError:
-    return CallerError("actor", "not_found", f"there is no actor {actor_id}; it never was, or it was destroyed")
-
-
-class Actor:
-    def __init__(
-        self,
-        actor_id: str,
-        services: Services,
-        on_idle: Callable[[Actor], None],
-        on_parked: Callable[[int], None] = lambda change: None,
-    ) -> None:
-        """`on_parked` is told 1 when it begins to wait for a quota of its tenant, and -1 when it does not any more."""
-        self._on_parked = on_parked
-        self._parked = False
-        self.actor_id = actor_id
-        self.mailbox = Mailbox()
-        self.lines = Lines()
-        self.state = State.ABSENT
-        self.has_task = False
-        self.reply: StartReply | None = None
-        # Those in force while it is awake: the definition has its say.
-        self.limits: Limits | None = None
-        self._services = services
-        self._clock = services.clock
+class Actor(Admitting, Endings):
+    def __init__(self, actor_id: str, services: Services, on_idle: Callable[[Actor], None], rooms: Rooms) -> None:
+        super().__init__(actor_id, services, rooms)
         self._on_idle = on_idle
-        self._wake_timeout = WakeTimeout(actor_id, services, self.mailbox, self.lines)
-        self._instance: Instance | None = None
-        self._record: ActorRecord | None = None
-        self._epoch = 0
-        self._signal = anyio.Event()
-        self._poked = False
-        self._evicted = False
-        self._sleep_asked = False
-        self._reason: StartReason = "wake"
-        self._not_before: float | None = None
-        # It is to start again as soon as it has stopped: for another version, or for a reload.
-        self._again = False
-        self._destroying: Destroying | None = None
-        self._held_back = HeldBack()
-        self._error: ErrorInfo | None = None
-        self._storage_failures = 0
-        self._fences = 0
-        self._fenced_at = 0.0
-        self._faults = RecentFaults()
-        self._waiters = Waiters()
-        self._sleepers = Sleepers()
-        self._log = get_logger("actor").bind(actor_id=actor_id)
 
     # --- causes (event loop, never blocking) ---------------------------------------------------------------------
 
@@ -104,10 +50,9 @@ class Actor:
             self._instance.wake_for_alarms()
         self._notify()
 
-    def _notify(self) -> None:
-        self._signal.set()
-        if self._instance is not None:
-            self._instance.signal()
+    def look_again(self) -> None:
+        """There is room for it, which it waits for."""
+        self._notify()
 
     async def wait_running(self) -> StartReply:
         """Returns once the actor runs; raises with the error of the start, the same for all who wait for it."""
@@ -148,17 +93,23 @@ class Actor:
         """Starts it anew, whatever its row says of failures; returns when it runs, raises what that start failed with.
         A start that is under way is joined, a stop is waited for."""
         if self.state is State.STOPPING and not self._again:
-            self._held_back.release()
+            self._falling_back.held.release()
             await self._sleepers.wait()
             return
         if self.state is not State.STARTING:
-            self._held_back.release()
+            self._falling_back.held.release()
             self._faults = RecentFaults()
-            self._not_before = None
+            self._retry.now()
             self.upgrade()
         waiter = self._waiters.add()
         self._notify()
         await self._waiters.wait(waiter)
+
+    def forget_held(self) -> None:
+        """Its row has just been told that it is held back from nothing; it was asleep then, and has woken since."""
+        if self._record is not None:
+            self._record = replace(self._record, held_version=None)
+        self._falling_back.forget(self._instance)
 
     def evict(self) -> None:
         """Puts it to sleep for good: the node is shutting down."""
@@ -194,7 +145,7 @@ class Actor:
         new is delivered from now on. For an actor whose row says that it can be started."""
         if self._destroying is None:
             self._destroying = Destroying()
-            self._not_before = None
+            self._retry.now()
             self._waiters.fail(not_found(self.actor_id).info)
             if self.state is State.FAILED:
                 self._destroying.missed = self.state.value
@@ -235,13 +186,8 @@ class Actor:
             self._wake_stopped()
             self._storage_failed(InternalError("the actor's task failed").info)
 
-    def _park(self, parked: bool) -> None:
-        if parked is not self._parked:
-            self._parked = parked
-            self._on_parked(1 if parked else -1)
-
     def _end(self) -> None:
-        self._park(False)
+        self._admission.leave()
         self._wake_timeout.done()
         gone = ABORTED
         if self.state is State.DESTROYED:
@@ -257,113 +203,14 @@ class Actor:
         if self._destroying is not None:
             self._destroying.over()
 
-    def _refuse_all(self) -> None:
-        """D10: what waits for an actor that is destroyed is counted, and told so."""
-        waiting = self.mailbox.remove_all()
-        if waiting:
-            self._services.metrics.count("events_refused", "actor.destroyed", len(waiting))
-            self._log.info("events refused", reason="actor.destroyed", events=len(waiting))
-        gone = not_found(self.actor_id).info
-        for entry in waiting:
-            entry.fail(gone)
-
-    def _has_cause(self) -> bool:
-        if self.state is State.DESTROYED:
-            return False
-        if self._destroying is not None:
-            return True
-        if self._evicted:
-            return False
-        return bool(self._poked or self._waiters or not self.mailbox.empty)
-
-    async def _sit_out(self) -> bool:
-        """Waits until `retry_at` if the last start failed: requests get the stored error at once, what can wait makes
-        one attempt together at that time. False when nothing waits any more."""
-        while self._not_before is not None:
-            left = self._not_before - self._clock.monotonic()
-            if left <= 0:
-                self._not_before = None
-                break
-            self._refuse(self._stored_error(left))
-            if not self._has_cause():
-                return False
-            self._signal = anyio.Event()
-            timer = self._clock.timer(self._not_before, self._signal.set)
-            try:
-                await self._signal.wait()
-            finally:
-                timer.cancel()
-        return self._has_cause()
-
-    def _stored_error(self, left: float) -> ErrorInfo:
-        error = self._error or ErrorInfo("actor", "start_failed", "the actor could not be started")
-        return ErrorInfo(error.group, error.code, error.message, True, error.metadata, retry_after=max(1.0, left))
-
-    def _refuse(self, error: ErrorInfo) -> None:
-        for entry in self.mailbox.remove_answered():
-            entry.fail(error)
-        self._waiters.fail(error)
-
-    async def _admitted_life(self) -> None:
-        """A life within the quotas of its tenant, which its row names: who is refused again reads nothing."""
-        began = self._clock.monotonic()
-        image = None
-        if self._record is None:
-            image = await self._hydrated()
-            if image is None:
-                return
-        record = self._record
-        assert record is not None
-        tenants = self._services.tenants
-        try:
-            await tenants.load(record.tenant)
-        except DormiceError as error:
-            self._storage_failed(error.info)
-            return
-        if self._is_destroyed():
-            return
-        try:
-            tenants.begin_start(record.tenant)
-        except DormiceError as error:
-            self._put_off(error.info)
-            return
-        self._park(False)
-        try:
-            image = image or await self._hydrated()
-            if image is not None:
-                await self._life(image, began)
-        finally:
-            tenants.end_start(record.tenant)
-
-    async def _hydrated(self) -> ActorImage | None:
-        """None if there is nothing to start now; why not is dealt with."""
-        last = self._destroying is not None
-        try:
-            image = await self._services.storage.hydrate(self.actor_id, destroying=last)
-        except DormiceError as error:
-            self._storage_failed(error.info)
-            return None
-        if self._is_destroyed():
-            return None
-        if image is None:
-            # Unless its destroy was recorded just before it was read: then it is read again.
-            if last or self._destroying is None:
-                self._gone()
-            return None
-        self._record = image.record
-        awaits = self.state is State.ABSENT and not self._held_back.released and self._destroying is None
-        if awaits and self._failed_before(image.record):
-            return None
-        return image
-
     async def _life(self, image: ActorImage, began: float) -> None:
         """One start and what comes of it."""
-        image = self._held_back.apply(image)
+        image = self._falling_back.apply(image)
         record = self._record = image.record
         self._poked = False
         alarms = self.mailbox.remove_alarms()
         if self.state is not State.STARTING:
-            reloads = self.state is State.FAILED and self._held_back.released
+            reloads = self.state is State.FAILED and self._falling_back.held.released
             self._take(Step.RELOAD if reloads else Step.CAUSE)
         self._epoch = max(record.epoch, self._epoch) + 1
         try:
@@ -374,6 +221,7 @@ class Actor:
         if self._is_destroyed():
             return
         self._instance = instance
+        self._falling_back.settle(instance)
         instance.ledger.recall((*alarms, *self.mailbox.waiting()))
         if self._evicted or self._sleep_asked:
             instance.request_stop("evict" if self._evicted else "sleep")
@@ -384,6 +232,8 @@ class Actor:
         finally:
             self._instance = None
             self.reply = None
+        if ended is Ended.CALLED_OFF:
+            self.mailbox.put_back(alarms)
         await self._ended(ended, instance)
 
     async def _make_instance(self, image: ActorImage, began: float) -> Instance:
@@ -393,12 +243,11 @@ class Actor:
 
         def running(reply: StartReply) -> None:
             self._take(Step.STARTED)
-            self._held_back.written()
+            self._falling_back.held.written()
             self._wake_timeout.done()
             self._poked = False
             self.reply = reply
-            self._error = None
-            self._storage_failures = 0
+            self._retry.started()
             self._reason = "wake"
             self._services.metrics.observe("wake", self._clock.monotonic() - began)
             self._waiters.done(reply)
@@ -423,220 +272,6 @@ class Actor:
             on_running=running,
             on_stopping=stopping,
         )
-
-    def _failed_before(self, record: ActorRecord) -> bool:
-        """A failure that is on record and whose time has not come keeps a fresh task waiting too."""
-        if record.lifecycle != "failed" or record.retry_at is None:
-            return False
-        left = (record.retry_at - self._clock.now_ms()) / 1_000
-        if left <= 0:
-            return False
-        self._take(Step.RECALL)
-        self._error = record.last_error
-        self._not_before = self._clock.monotonic() + left
-        return True
-
-    async def _ended(self, ended: Ended, instance: Instance) -> None:
-        if self.state is State.DESTROYED:
-            return
-        if self._destroying is not None and instance.ends:
-            if not instance.heard_stop:
-                self._destroying.missed = GRACE_OVER
-                if instance.error is not None:
-                    self._destroying.miss(instance.error)
-            self._take(Step.DESTROY)
-            return
-        again, self._again = self._again and not self._evicted, False
-        self._poked = self._poked or again
-        if ended is Ended.ASLEEP:
-            self._take(Step.UPGRADE if again else Step.STOPPED)
-            self._wake_stopped()
-            self._log.info("actor starts anew" if again else "actor sleeps")
-        elif ended is Ended.FAULT:
-            await self._faulted(instance)
-        elif ended is Ended.START_FAILED:
-            if await self._falls_back(instance):
-                return
-            ledger = instance.ledger
-            await self._start_failed(
-                instance.error or ABORTED,
-                ledger.hop_seq,
-                claims=not ledger.claimed,
-                wake_at=ledger.record.wake_at,
-            )
-        elif ended is Ended.UNAVAILABLE:
-            self._take(Step.LOST)
-            self._storage_failed(instance.error or ABORTED)
-            if instance.ledger.alarms:
-                # The alarm clock left them to the instance, which can fire them no more.
-                self._services.wake.wake_at_changed(self.actor_id, instance.ledger.wake_at())
-        else:
-            self._take(Step.LOST)
-            self._fenced()
-        if self.state is not State.STOPPING:
-            self._wake_stopped()
-
-    async def _faulted(self, instance: Instance) -> None:
-        """A restart, unless three different events faulted within a minute: then the actor has failed."""
-        if self.state is State.STOPPING:
-            self._take(Step.FAULT)
-            # As at the end of any stop: what came due meanwhile is the alarm clock's.
-            self._services.wake.wake_at_changed(self.actor_id, instance.ledger.wake_at())
-            self._wake_stopped()
-            return
-        self._reason = "restart"
-        if self._faults.add(instance.culprit, self._clock.monotonic()):
-            ledger = instance.ledger
-            error = instance.error or ABORTED
-            await self._start_failed(error, ledger.hop_seq, claims=False, wake_at=ledger.wake_at(), lived=instance)
-        else:
-            self._take(Step.FAULT)
-            self._poked = True
-
-    async def _falls_back(self, instance: Instance) -> bool:
-        """True if the actor goes on with another version than the one that it could not start on: who waits for it
-        waits a little longer."""
-        record, definition, error = self._record, instance.definition, instance.error
-        if record is None or error is None or self._evicted:
-            return False
-        try:
-            found = await self._services.definitions.instead_of(definition, record, error, instance.detail)
-        except DormiceError as failure:
-            self._log.warning("failed start not recorded on its deploy", error=failure.name)
-            return False
-        except CommitUnknown as failure:
-            self._services.fatal(failure)
-            return False
-        if self._is_destroyed():
-            return True
-        if found is None:
-            return False
-        self._take(Step.FALL_BACK)
-        self._services.metrics.count("fall_backs", "start_failed")
-        self._log.warning("actor goes back", version=definition.version, runs=found.version)
-        self._held_back.hold(definition.version)
-        self._poked = True
-        return True
-
-    async def _start_failed(
-        self,
-        error: ErrorInfo,
-        hop_seq: int,
-        *,
-        claims: bool,
-        wake_at: int | None,
-        lived: Instance | None = None,
-    ) -> None:
-        """Writes attempt, `retry_at` and the error, and nothing else; everyone who waits is told."""
-        record = self._record
-        if record is None or self.state is State.DESTROYED:
-            return
-        if self._destroying is not None:
-            # There is no next attempt, and nobody to be told.
-            self._services.metrics.count("start_failures", error.name)
-            self._destroying.miss(error)
-            self._take(Step.DESTROY)
-            return
-        attempt = next_attempt(record.attempt)
-        delay = start_delay_ms(attempt, self._services.jitter())
-        now = self._clock.now_ms()
-        self._take(Step.START_FAILED if lived is None else Step.GIVE_UP)
-        self._services.metrics.count("start_failures", error.name)
-        # An alarm that is due waits for the next attempt like any other cause.
-        self._services.wake.wake_at_changed(self.actor_id, wake_at)
-        shown = ErrorInfo(
-            "actor",
-            "start_failed",
-            f"the actor could not be started ({error.name}: {error.message}); it is tried again after a delay",
-            retryable=True,
-            # the limit that a fault broke; what a guest has thrown stays between it and its log
-            metadata=None if error.group == "user" else error.metadata,
-        )
-        self._error = shown
-        self._not_before = self._clock.monotonic() + delay / 1_000
-        change = ActorChange(
-            lifecycle="failed",
-            attempt=attempt,
-            retry_at=now + delay,
-            last_error=shown,
-            started_once=record.started_once or lived is not None,
-            version=record.version if lived is None else lived.runs[0],
-            module=record.module if lived is None else lived.runs[1],
-            started_at=record.started_at if lived is None else lived.started_at,
-            slept_at=record.slept_at,
-            held_version=record.held_version,
-        )
-        self._held_back.written()
-        unit = CommitUnit(
-            record.actor_id,
-            record.generation,
-            self._epoch,
-            hop_seq + 1,
-            claims=claims,
-            wake_at=wake_at,
-            actor=change,
-        )
-        self._refuse(self._stored_error(delay / 1_000))
-        try:
-            await self._services.storage.commit(unit)
-        except (Fenced, UnavailableError) as failure:
-            self._log.warning("failed start not recorded", error=str(failure))
-        except CommitUnknown as failure:
-            self._services.fatal(failure)
-
-    def _storage_failed(self, error: ErrorInfo) -> None:
-        """Storage does not answer: whoever waits for an answer is told, the rest is tried again, ever more rarely."""
-        self._storage_failures += 1
-        delay = min(30_000, STORAGE_DELAY_MS << min(self._storage_failures - 1, 5))
-        self._error = error
-        self._not_before = self._clock.monotonic() + delay / 1_000
-        self._refuse(error)
-
-    def _put_off(self, error: ErrorInfo) -> None:
-        """The tenant has reached a quota: whoever waits for an answer is told, the rest is tried again at the time that
-        the refusal names."""
-        if self.state is State.STARTING:
-            self._take(Step.LOST)
-        self._park(True)
-        note_limit(self._services.metrics, error)
-        self._services.metrics.count("starts_refused", error.name)
-        self._log.info("start put off", error=error.name, message=error.message)
-        self._error = error
-        self._not_before = self._clock.monotonic() + (error.retry_after or 1.0)
-        self._refuse(error)
-
-    def _fenced(self) -> None:
-        """Looks again: the actor may be gone, or another start may own it. Two owners that fence each other off in
-        turn would do so as fast as they can start, so each does it ever more rarely."""
-        now = self._clock.monotonic()
-        self._fences = self._fences + 1 if now - self._fenced_at < FENCE_MEMORY else 1
-        self._fenced_at = now
-        self._poked = True
-        delay = fence_delay_ms(self._fences, self._services.jitter())
-        if delay:
-            self._log.warning("actor fenced again", times=self._fences, delay_ms=delay)
-            self._error = FENCED
-            self._not_before = now + delay / 1_000
-
-    def _gone(self) -> None:
-        self.state = State.DESTROYED
-        for opened in self._services.gateway.connections_of(self.actor_id):
-            self._services.metrics.count("socket_closes", "actor.destroyed")
-            self._services.gateway.close(opened.conn_id, 1000, "actor.destroyed")
-
-    # --- small things --------------------------------------------------------------------------------------------
-
-    def _take(self, taken: Step) -> None:
-        before, self.state = self.state, step(self.state, taken)
-        self._log.debug("lifecycle", before=before.value, after=self.state.value, step=taken.value)
-
-    def _is_destroyed(self) -> bool:
-        """Asked after every await: a destroy may have come in between."""
-        return self.state is State.DESTROYED
-
-    def _wake_stopped(self) -> None:
-        self._sleep_asked = False
-        self._sleepers.done()
 
 
 def no_requests() -> CallerError:

@@ -18,6 +18,8 @@ class Ended(Enum):
     FENCED = auto()
     UNAVAILABLE = auto()
     DESTROYED = auto()
+    # It was to stop before its start had begun.
+    CALLED_OFF = auto()
 
 
 class Lost(Struct, frozen=True):

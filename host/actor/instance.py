@@ -16,6 +16,7 @@ import anyio
 from host.actor.charges import Charges, Charging
 from host.actor.closes import Closes
 from host.actor.commits import Commits
+from host.actor.cpu_wait import CpuWait
 from host.actor.deadlines import Deadlines, GuestTimers
 from host.actor.definitions import ActorDefinition
 from host.actor.due_alarms import DueAlarms
@@ -142,6 +143,10 @@ class Instance:
         """Sleep, eviction or the end, as soon as the running hop is over."""
         self._stopping.request(reason)
 
+    def forget_held(self) -> None:
+        """Its row says meanwhile that it is held back from nothing."""
+        self._start.forget_held()
+
     def wake_for_alarms(self) -> None:
         """An alarm may be due."""
         self._alarms.fire()
@@ -190,11 +195,10 @@ class Instance:
         return self._services.tenants.may_run(self._record.tenant, self)
 
     async def _begin(self) -> Ended | None:
+        ended = await self._turn_to_start()
+        if ended is not None:
+            return ended
         start = self._start
-        while not self._may_run():
-            await self._wait()
-            if self._killed:
-                return Ended.DESTROYED
         code = await start.load()
         held = reconcile(self._record.actor_id, self.ledger, self._lines, self._mailbox, self._gateway, self._metrics)
         opening = {entry.line for entry in self._mailbox.waiting() if entry.kind is Kind.OPENED}
@@ -227,6 +231,23 @@ class Instance:
         rebind([conn for conn in held if conn not in gone], self.ledger, self._gateway, self._closes.by_host)
         self._runner.gate_open = not self._end_asked
         self._on_running(start.reply)
+        return None
+
+    async def _turn_to_start(self) -> Ended | None:
+        """None once the tenant has CPU time for a start. What has not begun need not be stopped: who is to sleep or to
+        leave does not wait for it. One that is destroyed does, for it is to hear of it."""
+        record = self._record
+        waiting = CpuWait(record.actor_id, record.tenant, self._services, self._mailbox, self.signal)
+        try:
+            while not self._may_run():
+                if self._stopping.reason not in (None, "destroy"):
+                    return Ended.CALLED_OFF
+                waiting.look()
+                await self._wait()
+                if self._killed:
+                    return Ended.DESTROYED
+        finally:
+            waiting.close()
         return None
 
     def _assemble(self, guest: Guest) -> None:

@@ -99,9 +99,15 @@ class Mailbox:
         self.settled(line)
         return self._take(lambda entry: entry.line == line)
 
-    def remove_answered(self) -> list[Entry]:
-        """Takes out every waiting action and request."""
-        return self._take(lambda entry: entry.kind in (Kind.ACTION, Kind.REQUEST))
+    def remove_answered(self, last: int | None = None) -> list[Entry]:
+        """Takes out every waiting action and request, or those that were posted no later than the place `last`."""
+        until = self._seq if last is None else last
+        return self._take(lambda entry: entry.kind in (Kind.ACTION, Kind.REQUEST) and entry.seq <= until)
+
+    @property
+    def last(self) -> int:
+        """The place of what was posted last."""
+        return self._seq
 
     def remove_kind(self, kind: Kind) -> list[Entry]:
         return self._take(lambda entry: entry.kind is kind)

@@ -82,6 +82,10 @@ class Start:
             raise StartFailed(error.info, error.detail) from error
         return guest
 
+    def forget_held(self) -> None:
+        """Its row says meanwhile that it is held back from nothing."""
+        self._record = replace(self._record, held_version=None)
+
     def check_time(self) -> None:
         if self._services.clock.monotonic() >= self.deadline:
             raise StartFailed(self._too_late(TOO_LONG))

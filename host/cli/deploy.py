@@ -123,6 +123,12 @@ def deploys(
 
 def _tell(made: DefinitionInfo) -> None:
     share = "" if made.percent == 100 else f" for {made.percent} % of the actors"
+    if made.alone:
+        everyone = "all actors" if made.version == 1 else "all new actors"
+        share = f" for {everyone}, not for {made.percent} % of them: no older version is live for everyone"
     typer.echo(f"{made.name} version {made.version} runs {made.module}{share}")
-    if made.awake is not None:
-        typer.echo(f"{made.awake} actors are awake; those on another version are moved to it now")
+    if made.awake is None:
+        return
+    moves = "" if made.moves is None else f"{made.moves} of "
+    typer.echo(f"{moves}{made.awake} actors that are awake: moved now to the version that they are to run")
+    typer.echo(f"watch it with `dormice deploys {made.name}`")

@@ -49,7 +49,8 @@ def _show(console: Console, usage: TenantUsage) -> None:
     table = Table(whole, "used", "allowed", "at most", "unit", "", box=None, header_style="bold", pad_edge=False)
     for name, quota in usage.quotas.items():
         own = "its own" if quota.own else ""
-        table.add_row(name, f"{quota.used:,}", f"{quota.allowed:,}", f"{quota.maximum:,}", quota.unit, own)
+        used = "-" if quota.used is None else f"{quota.used:,}"
+        table.add_row(name, used, f"{quota.allowed:,}", f"{quota.maximum:,}", quota.unit, own)
     console.print(table, soft_wrap=not console.is_terminal, crop=console.is_terminal)
     refused = ", ".join(f"{name} {count:,}" for name, count in usage.refusals.items()) or "none"
     console.print(

@@ -81,13 +81,17 @@ class ModuleDetails(ModuleInfo, frozen=True, kw_only=True):
 
 
 class DefinitionInfo(Struct, frozen=True):
-    """`awake` is set if the actors that are awake are being moved to it: how many there are."""
+    """`awake` is set if the actors that are awake are being moved to it: how many there are; `moves` says how many of
+    them run another version than they are to run. `alone`: no older version is live for everyone, so that new actors
+    get this one whatever `percent` says."""
 
     name: str
     version: int
     module: str
     percent: int = 100
     awake: int | None = None
+    moves: int | None = None
+    alone: bool = False
 
 
 class RollbackInfo(DefinitionInfo, frozen=True, kw_only=True):

@@ -113,10 +113,19 @@ class SessionSocket:
             await self._ask()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Ends the session: the actor is told at once, behind the messages that have arrived."""
+        """Ends the session: the actor is told at once, behind the messages that have arrived. If the connection turns
+        out to be broken it comes back once to say so; fails that too, the session ends with its window."""
+        alive = self._ended is None
         self._ended = self._ended or SocketClosed(code, reason)
         connection, self._connection = self._connection, None
         if connection is not None:
+            await connection.close(code, reason)
+            alive = alive and connection.close_code in _DROPS
+        if alive and self._confirmed:
+            try:
+                connection = await self._attempt()
+            except (DormiceError, SocketClosed):
+                return  # nobody is left to be told, or nobody can be reached
             await connection.close(code, reason)
 
     async def __aiter__(self) -> AsyncIterator[str | bytes]:

@@ -7,8 +7,8 @@ Addresses are resolved here for HTTP and WebSockets alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from starlette.responses import Response
@@ -20,15 +20,19 @@ from host.gateway.headers import reply_headers, request_headers
 from host.gateway.sessions import SECRET_HEADER, session_hash
 from host.gateway.targets import DirectTarget, Target, parse_target
 from host.gateway.values import action_args, conn_params, require_json_encoding
-from host.model.errors import CallerError, GuestFault, counted_error
+from host.model.errors import CallerError, DormiceError, GuestFault, counted_error
 from host.model.ids import is_id
 from host.model.records import ActorRecord
-from host.model.tunnel import ActionCall, HttpCall
+from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply
 
 __all__ = ["ActorRoutes", "not_found", "raw_route_path"]
 
+T = TypeVar("T")
+
 # Room for {"args": } and blanks around the arguments.
 ENVELOPE = 1_024
+# So often a key is resolved anew whose actor was destroyed in between.
+LOOKS_AGAIN = 3
 
 
 class ActorRoutes:
@@ -52,6 +56,19 @@ class ActorRoutes:
         if found is None:
             raise CallerError("actor", "not_found", "there is no actor of this name and key")
         return found
+
+    async def reach(self, target: Target, use: Callable[[ActorRecord], Awaitable[T]]) -> T:
+        """What `use` makes of the actor that the address names. One that came by its key does not hear that the actor
+        is gone which had it a moment ago: the key is resolved again. An actor that is not there has carried nothing
+        out, and a guest cannot say that it is not there."""
+        for _ in range(LOOKS_AGAIN):
+            record = await self.resolve(target)
+            try:
+                return await use(record)
+            except DormiceError as error:
+                if error.name != "actor/not_found" or isinstance(target.actor, DirectTarget):
+                    raise
+        return await use(await self.resolve(target))
 
     async def answer(self, exchange: Exchange, target: Target) -> Response:
         """The caller has been authorised."""
@@ -99,22 +116,32 @@ class ActorRoutes:
         allowed = deps.limits.action
         body = await read_body(request, deps.clock, limit="action", allowed=allowed + ENVELOPE)
         args = action_args(body, allowed)
-        record = exchange.record = await self.resolve(target)
-        reply = await deps.service.action(ActionCall(record.actor_id, unquote(target.rest[1:]), args, exchange.ray))
-        if reply.error is not None:
-            raise counted_error(reply.error)
+
+        async def call(record: ActorRecord) -> ActionReply:
+            exchange.record = record
+            reply = await deps.service.action(ActionCall(record.actor_id, unquote(target.rest[1:]), args, exchange.ray))
+            if reply.error is not None:
+                raise counted_error(reply.error)
+            return reply
+
+        reply = await self.reach(target, call)
         return Response(b'{"output":%b}' % reply.output, media_type="application/json")
 
     async def _request(self, exchange: Exchange, target: Target) -> Response:
         deps, request = self._deps, exchange.request
         conn_params(request.headers, [], deps.limits.conn_params)
         body = await read_body(request, deps.clock, limit="body", allowed=deps.limits.body)
-        record = exchange.record = await self.resolve(target)
         headers = request_headers(request.headers.raw, keep_bearer=self._for_the_actor)
-        call = HttpCall(record.actor_id, request.method, target.url, headers, body, exchange.ray)
-        reply = await deps.service.request(call)
-        if reply.error is not None:
-            raise counted_error(reply.error)
+
+        async def call(record: ActorRecord) -> HttpReply:
+            exchange.record = record
+            sent = HttpCall(record.actor_id, request.method, target.url, headers, body, exchange.ray)
+            reply = await deps.service.request(sent)
+            if reply.error is not None:
+                raise counted_error(reply.error)
+            return reply
+
+        reply = await self.reach(target, call)
         if not 200 <= reply.status <= 599:
             raise GuestFault("bad_reply", "the actor answered with a status that is none", detail=str(reply.status))
         bodiless = reply.status in (204, 304)
@@ -137,7 +164,7 @@ class ActorRoutes:
 
     def _health(self, record: ActorRecord) -> Response:
         """Does not wake the actor."""
-        body = {"status": "ok", "lifecycle": self._deps.service.lifecycle_of(record.actor_id)}
+        body = {"status": "ok", "lifecycle": self._deps.service.live_state(record)}
         return json_response(body)
 
 

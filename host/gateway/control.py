@@ -128,7 +128,7 @@ class ControlApi:
             raise CallerError("request", "invalid", "give either `module`, or `url` together with `sha256`")
         percent = 100 if rollout.percent is None else rollout.percent
         made = await deps.modules.deploy(tenant, name, record.digest, options, limits, percent=percent)
-        return self._deploys.answer(made, rollout)
+        return await self._deploys.answer(made, rollout)
 
     async def list_definitions(self, exchange: Exchange) -> Response:
         found = await self._deps.storage.list_definitions(exchange.namespace)

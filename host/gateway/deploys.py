@@ -12,7 +12,7 @@ from host.gateway.bodies import read_body
 from host.gateway.exchange import Deps, Endpoint, Exchange, json_response
 from host.gateway.snapshots import error_document
 from host.model.definitions import Definition
-from host.model.deploys import ROLLED_BACK, rolls_back_to
+from host.model.deploys import ROLLED_BACK, is_alone, rolls_back_to
 from host.model.errors import CallerError
 from host.model.status import ActorStatus
 from host.telemetry.logging import get_logger
@@ -85,7 +85,7 @@ class DeployApi:
             )
         if wanted.percent is not None:
             newest = await deps.storage.set_deploy(tenant, name, newest.version, percent=wanted.percent) or newest
-        return self.answer(newest, wanted)
+        return await self.answer(newest, wanted)
 
     async def rollback(self, exchange: Exchange) -> Response:
         """A new version with what the newest live one below the newest had; the newest has failed then."""
@@ -108,10 +108,12 @@ class DeployApi:
             await deps.storage.set_deploy(tenant, name, newest.version, status="failed", reason=ROLLED_BACK)
         deps.metrics.count("deploys_failed", "rolled_back")
         log.warning("deploy rolled back", tenant=tenant, name=name, version=newest.version, to=older.version)
-        return self.answer(made, wanted, {"from_version": newest.version, "to_version": older.version})
+        return await self.answer(made, wanted, {"from_version": newest.version, "to_version": older.version})
 
-    def answer(self, made: Definition, wanted: Rollout, more: dict[str, Any] | None = None) -> Response:
-        """What was deployed; with `now` the rollout begins, and the answer says how many actors are awake."""
+    async def answer(self, made: Definition, wanted: Rollout, more: dict[str, Any] | None = None) -> Response:
+        """What was deployed; with `now` the rollout begins, and the answer says how many actors are awake, and how many
+        of them it moves. `alone` tells that a share means nothing to actors that are new."""
+        deps = self._deps
         shown: dict[str, Any] = {
             "name": made.name,
             "version": made.version,
@@ -119,8 +121,11 @@ class DeployApi:
             "percent": made.percent,
             **(more or {}),
         }
+        if made.percent < 100 and is_alone(made, await deps.storage.definition_versions(made.tenant, made.name)):
+            shown["alone"] = True
         if wanted.now:
-            shown["awake"] = self._deps.service.roll_out(made.tenant, made.name, wanted.rate)
+            shown["moves"] = await deps.service.behind(made.tenant, made.name)
+            shown["awake"] = deps.service.roll_out(made.tenant, made.name, wanted.rate)
         return json_response(shown)
 
     async def _body(self, exchange: Exchange) -> Rollout:

@@ -111,8 +111,8 @@ class SessionRoom:
     # waiting -----------------------------------------------------------------------------------------------------
 
     def adopt(self, sessions: Iterable[tuple[str, str, ConnectionRow]]) -> None:
-        """After a start of the host: holds the sessions that the last one left, by tenant and actor; their windows begin
-        now. They count as the tenant's like any connection, and none is refused: they were let in before."""
+        """After a start of the host: holds the sessions that the last one left, by tenant and actor; their windows
+        begin now. They count as the tenant's like any connection, and none is refused: they were let in before."""
         for tenant, actor_id, row in sessions:
             opened = Opened(
                 actor_id, row.conn_id, self._gateway_id, row.request_id, row.path, row.headers, row.params,

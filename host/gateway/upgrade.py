@@ -64,29 +64,35 @@ class Upgrades:
             target, offered = self._authorised(scope)
             comeback = comeback_of(target.session, deps.sockets.session_key)
             params = conn_params(Headers(raw=list(scope["headers"])), offered, deps.limits.conn_params)
-            record = await self._routes.resolve(target)
-            opened = Opened(
-                actor_id=record.actor_id,
-                conn_id=new_id(deps.random),
-                gateway_id=deps.sockets.gateway_id,
-                request_id=ray,
-                path=target.url,
-                headers=socket_headers(scope["headers"]),
-                params=params,
-                at=deps.clock.now_ms(),
-                session=None if comeback is None else comeback.session,
-                tenant=record.tenant,
-            )
-            admitted = comeback is None or await self._opens(record.actor_id, comeback)
-            if admitted:
-                await deps.sockets.admit(opened)
-                # again: the actor may have taken its time to start
-                admitted = comeback is None or await self._opens(record.actor_id, comeback)
+
+            async def admit(found: ActorRecord) -> tuple[ActorRecord, Opened, bool]:
+                nonlocal record
+                record = found
+                opened = Opened(
+                    actor_id=found.actor_id,
+                    conn_id=new_id(deps.random),
+                    gateway_id=deps.sockets.gateway_id,
+                    request_id=ray,
+                    path=target.url,
+                    headers=socket_headers(scope["headers"]),
+                    params=params,
+                    at=deps.clock.now_ms(),
+                    session=None if comeback is None else comeback.session,
+                    tenant=found.tenant,
+                )
+                admitted = comeback is None or await self._opens(found.actor_id, comeback)
+                if admitted:
+                    await deps.sockets.admit(opened)
+                    # again: the actor may have taken its time to start
+                    admitted = comeback is None or await self._opens(found.actor_id, comeback)
+                return found, opened, admitted
+
+            reached, opened, admitted = await self._routes.reach(target, admit)
         except Exception as error:  # noqa: BLE001 - `refuse` logs it, and the client gets its masked form
             refusal = refuse(error, ray=ray, route=ROUTE, metrics=deps.metrics, actor=record)
             await _refuse(scope, send, refusal, ray)
             return None
-        headers = [*actor_headers(record), ("x-rivet-ray-id", ray)]
+        headers = [*actor_headers(reached), ("x-rivet-ray-id", ray)]
         try:
             await send(
                 {

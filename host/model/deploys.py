@@ -20,6 +20,7 @@ __all__ = [
     "bucket_of",
     "deploy_fails",
     "goes_back_to",
+    "is_alone",
     "is_settled",
     "rolls_back_to",
     "takes",
@@ -49,6 +50,11 @@ def wanted(actor_id: str, runs: int | None, held: int | None, versions: Iterable
             return each
     # A first version that is still a canary, or one that failed, may be all that there is: better that than nothing.
     return newest[0] if newest else None
+
+
+def is_alone(newest: Definition, versions: Iterable[Definition]) -> bool:
+    """Whether no older version is live for everyone: a new actor that neither is for gets the newest all the same."""
+    return not any(each.version < newest.version and each.status == "live" and each.percent >= 100 for each in versions)
 
 
 def takes(actor_id: str, runs: int | None, held: int | None, each: Definition) -> bool:

@@ -104,11 +104,26 @@ class TenantPort(Protocol):
         """Reads the tenant's quotas once; before anything else is asked about a tenant its defaults hold."""
         ...
 
-    def begin_start(self, tenant: str) -> None:
-        """One more of its actors is awake, until `end_start`; raises `limit/exceeded` with a time to try again."""
+    def begin_start(self, tenant: str, user: CpuUser | None = None) -> None:
+        """One more of its actors is awake, until `end_start`; raises `limit/exceeded` with a time to try again. Never
+        for a user whose start is kept (`may_start`)."""
         ...
 
-    def end_start(self, tenant: str) -> None: ...
+    def wait_start(self, tenant: str, user: CpuUser) -> None:
+        """A place in the line for the next start that becomes free; `signal` says that one is kept for the user."""
+        ...
+
+    def may_start(self, tenant: str, user: CpuUser) -> bool:
+        """Whether a start is kept for the user."""
+        ...
+
+    def leave_start(self, tenant: str, user: CpuUser) -> None:
+        """It does not wait any more, and gives back a start that is kept for it."""
+        ...
+
+    def end_start(self, tenant: str, again: CpuUser | None = None) -> None:
+        """One less is awake; `again` starts anew at once, and one is kept for it if there is one."""
+        ...
 
     def may_run(self, tenant: str, user: CpuUser) -> bool:
         """Whether `user` may have CPU time now. If not, it has a place in the line and is told when to ask again."""
@@ -120,6 +135,10 @@ class TenantPort(Protocol):
 
     def charge(self, tenant: str, seconds: float) -> None:
         """CPU time that was used."""
+        ...
+
+    def late_for_cpu(self, tenant: str) -> DormiceError:
+        """What is told, and counted once, to those who have waited too long for CPU time."""
         ...
 
     def refuse_connection(self, tenant: str) -> DormiceError | None:

@@ -8,9 +8,10 @@ __all__ = ["QuotaUse", "TenantUsage"]
 
 
 class QuotaUse(Struct, frozen=True):
-    """`allowed` is in force; `own` tells that an operator set it for this tenant. `used` is now, in the unit given."""
+    """`allowed` is in force; `own` tells that an operator set it for this tenant. `used` is now, in the unit given;
+    None of one that is a rate, of which nothing is used up."""
 
-    used: int
+    used: int | None
     allowed: int
     maximum: int
     unit: str

@@ -23,6 +23,7 @@ from host.model.limits import Limits
 from host.model.ports import Metrics
 from host.model.report import ModuleReport
 from host.modules.cache import ArtifactCache
+from host.modules.flights import Begin, anyhow
 from host.modules.jail.jail import Jail
 from host.modules.jail.jobs import Admit
 from host.telemetry.logging import get_logger
@@ -62,15 +63,19 @@ class Admitter:
         """The report of a module that was admitted under these rules."""
         return await run_sync(self._load, REPORT, digest, ModuleReport)
 
-    async def admit(self, tenant: str, digest: str, wasm: bytes, what: str) -> tuple[ModuleReport, bytes]:
-        """Report and machine code; raises the tenant's error, a kept verdict, or an UnavailableError."""
+    async def admit(
+        self, tenant: str, digest: str, wasm: bytes, what: str, begin: Begin = anyhow
+    ) -> tuple[ModuleReport, bytes]:
+        """Report and machine code; raises the tenant's error, a kept verdict, or an UnavailableError. `begin` is called
+        when the tenant's turn has come."""
         verdict = await run_sync(self._load, VERDICT, digest, ErrorInfo)
         if verdict is not None:
             self._metrics.count("verdicts_remembered", verdict.code)
             log.info("module refused before", tenant=tenant, digest=digest, reason=verdict.name)
             raise error_from_info(verdict)
         try:
-            done = await self._jail.run(tenant, Admit(wasm, self._profile, self._limits), f"compiling {what}")
+            job = Admit(wasm, self._profile, self._limits)
+            done = await self._jail.run(tenant, job, f"compiling {what}", begin=begin)
         except DormiceError as error:
             if error.name == _OVER_BUDGET:
                 await run_sync(self._store, VERDICT, digest, error.info)

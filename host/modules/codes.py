@@ -1,16 +1,15 @@
 """Compiled code by key: in memory, else from the artifact cache, else compiled. One at a time per key.
 
-However many actors ask for the same code at once, it is loaded or compiled once: the others wait for the first and find
-its result. A failure is not kept; who waited tries again and gets an error of its own. Every code that leaves here has
-had its ABI checked, for the isolate's fast call path trusts the signatures.
+However many actors ask for the same code at once, it is loaded or compiled once: the others wait and find the result. A
+compilation may take longer than those who ask have time: it goes on without them, and the next start finds its
+artifact. Tenants that ask for the same code each stand in the jail's line at a place of their own. A failure is not
+kept. Every code that leaves here has had its ABI checked, for the isolate's fast call path trusts the signatures.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
-import anyio
 from anyio.to_thread import run_sync
 
 from host.isolate.code import Code
@@ -22,6 +21,8 @@ from host.model.report import ModuleReport
 from host.modules.admitter import Admitter
 from host.modules.cache import ArtifactCache
 from host.modules.compile import Compiler
+from host.modules.flights import Begin, Flights
+from host.modules.key_locks import KeyLocks
 from host.modules.lru import Lru
 from host.modules.machine_code import MachineCode
 
@@ -50,7 +51,8 @@ class CodeStore:
         self._artifacts = MachineCode(engine, cache, ARTIFACT, metrics)
         self._metrics = metrics
         self._kept: Lru[str, Code] = Lru(KEPT)
-        self._flights: dict[str, tuple[anyio.Lock, list[int]]] = {}
+        self._loading = KeyLocks()
+        self._making: Flights[tuple[ModuleReport | None, Code]] = Flights()
 
     async def get(
         self,
@@ -63,62 +65,74 @@ class CodeStore:
     ) -> Code:
         """The code of the module that `wasm` provides if it has to be compiled; `key` is its digest, `kind` the ABI
         that it has to meet (`js` is that of the engine). Without a `tenant` it is one of our own."""
-        code = self._kept.get(key)
-        if code is not None:
-            return code
-        async with self._flight(key):
-            code = self._kept.get(key)
-            if code is None:
-                kept = await run_sync(self._artifacts.load, key, kind)
-                source = "artifact"
-                if kept is not None:
-                    code = kept.code
-                else:
-                    code = await self._compiled(key, await wasm(), what, kind, tenant)
-                    source = "compiled"
-                self._metrics.count("codes_loaded", source)
-                self._kept.put(key, code)
-            return code
+        code = self._kept.get(key) or await self._load(key, kind)
+        return code or (await self._make(key, wasm, what, kind, tenant))[1]
 
     async def admit(self, tenant: str, key: str, wasm: bytes, what: str) -> ModuleReport:
         """The report of a module that passes admission under the rules in force; its code is ready then."""
-        if self._admitter is None:
+        report, _ = await self._make(key, _given(wasm), what, "wasm", tenant)
+        if report is None:
             raise InternalError("modules are admitted, and there is no admitter")
-        async with self._flight(key):
-            report = await self._admitter.known(key)
-            if report is None:
-                report = (await self._admitted(self._admitter, tenant, key, wasm, what))[0]
-                self._metrics.count("codes_loaded", "compiled")
-        await self.get(key, _given(wasm), what, tenant=tenant)
         return report
 
-    async def _compiled(self, key: str, wasm: bytes, what: str, kind: ModuleKind, tenant: str | None) -> Code:
-        if tenant is not None and self._admitter is not None:
-            return (await self._admitted(self._admitter, tenant, key, wasm, what))[1]
-        code = await self._compiler.compile(wasm, what)
-        code.check_abi(kind)
-        return await run_sync(lambda: self._artifacts.keep(key, self._engine.serialize(code), kind))
+    async def close(self) -> None:
+        """Ends what is under way."""
+        await self._making.close()
+
+    async def _load(self, key: str, kind: ModuleKind) -> Code | None:
+        async with self._loading.of(key):
+            code = self._kept.get(key)
+            if code is None:
+                loaded = await run_sync(self._artifacts.load, key, kind)
+                code = self._kept.get(key)  # made meanwhile
+                if code is None and loaded is not None:
+                    code = loaded.code
+                    self._metrics.count("codes_loaded", "artifact")
+                    self._kept.put(key, code)
+        return code
+
+    async def _make(
+        self, key: str, wasm: Callable[[], Awaitable[bytes]], what: str, kind: ModuleKind, tenant: str | None
+    ) -> tuple[ModuleReport | None, Code]:
+        admitter = self._admitter
+        if tenant is None or admitter is None:
+            return await self._making.join(key, "", lambda begin: self._compiled(begin, key, wasm, what, kind))
+        return await self._making.join(
+            key, tenant, lambda begin: self._admitted(begin, admitter, tenant, key, wasm, what)
+        )
+
+    async def _compiled(
+        self, begin: Begin, key: str, wasm: Callable[[], Awaitable[bytes]], what: str, kind: ModuleKind
+    ) -> tuple[None, Code]:
+        begin()
+        code = self._kept.get(key)
+        if code is None:
+            made = await self._compiler.compile(await wasm(), what)
+            made.check_abi(kind)
+            code = await run_sync(lambda: self._artifacts.keep(key, self._engine.serialize(made), kind))
+            self._metrics.count("codes_loaded", "compiled")
+            self._kept.put(key, code)
+        return None, code
 
     async def _admitted(
-        self, admitter: Admitter, tenant: str, key: str, wasm: bytes, what: str
+        self,
+        begin: Begin,
+        admitter: Admitter,
+        tenant: str,
+        key: str,
+        wasm: Callable[[], Awaitable[bytes]],
+        what: str,
     ) -> tuple[ModuleReport, Code]:
-        report, artifact = await admitter.admit(tenant, key, wasm, what)
+        known = await admitter.known(key)
+        code = None if known is None else self._kept.get(key) or await self._load(key, "wasm")
+        if known is not None and code is not None:
+            return known, code
+        report, artifact = await admitter.admit(tenant, key, await wasm(), what, begin)
         code = await run_sync(self._artifacts.keep, key, artifact, "wasm")
         await admitter.remember(key, report)
+        self._metrics.count("codes_loaded", "compiled")
         self._kept.put(key, code)
         return report, code
-
-    @asynccontextmanager
-    async def _flight(self, key: str) -> AsyncIterator[None]:
-        lock, riders = self._flights.setdefault(key, (anyio.Lock(), [0]))
-        riders[0] += 1
-        try:
-            async with lock:
-                yield
-        finally:
-            riders[0] -= 1
-            if not riders[0]:
-                del self._flights[key]
 
 
 def _given(wasm: bytes) -> Callable[[], Awaitable[bytes]]:

@@ -1,7 +1,8 @@
 """Modules: the service that the control plane uploads through and actors take their code from.
 
-It guarantees that what is stored has been admitted, that a module's bytes are the ones its digest names, that a start
-never fetches anything, and that every refusal is counted and logged with its reason.
+It guarantees that what is stored has been admitted and is within its tenant's quotas, however many uploads come at
+once; that a module's bytes are the ones its digest names, that a start never fetches anything, and that every refusal
+is counted and logged with its reason.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
 from msgspec.structs import replace
 
 from host.isolate.config import profile_key
@@ -38,6 +40,7 @@ from host.modules.image_builder import JailedImageBuilder
 from host.modules.jail.jail import Jail
 from host.modules.jail.jobs import IMAGE_PROFILE
 from host.modules.js_check import check_js, check_js_text
+from host.modules.key_locks import KeyLocks
 from host.modules.lru import Lru
 from host.modules.url_rules import HostPattern, UrlRules
 from host.storage.driver import Driver
@@ -80,6 +83,7 @@ class Modules(ModuleService):
         """With `images` somebody runs `self.images.run`; without, every start of a js module loads it. The names in
         `registered` are the program's own: nobody deploys under them."""
         self._names = frozenset(registered)
+        self._storing = KeyLocks()  # by tenant, from the check of a quota until what was checked is stored
         self._driver = driver
         self._tenants = tenants
         self._executor = executor
@@ -120,6 +124,7 @@ class Modules(ModuleService):
     async def close(self) -> None:
         """Ends the compile jail; nothing is compiled for tenants after it."""
         await self.jail.close()
+        await self._codes.close()
 
     async def upload(self, tenant: str, data: bytes, content_type: str) -> ModuleRecord:
         with self._refusals(tenant):
@@ -157,15 +162,17 @@ class Modules(ModuleService):
                 f"the program that runs this host registered {name!r} itself; deploy under another name",
             )
         limits_with(limits, self._limits)
-        if self._tenants is not None:
-            await self._tenants.admit_definition(tenant, name)
-        module = parse_digest(digest)
-        record = await self._driver.get_module(tenant, module)
-        if record is None:
-            raise _not_found(module)
-        definition = await self._driver.put_definition(
-            tenant, name, module, options, limits, self._clock.now_ms(), percent=percent
-        )
+        async with self._storing.of(tenant):
+            if self._tenants is not None:
+                await self._tenants.admit_definition(tenant, name)
+            module = parse_digest(digest)
+            record = await self._driver.get_module(tenant, module)
+            if record is None:
+                raise _not_found(module)
+            with anyio.CancelScope(shield=True):  # the next of the tenant has to find it
+                definition = await self._driver.put_definition(
+                    tenant, name, module, options, limits, self._clock.now_ms(), percent=percent
+                )
         if record.kind == "js":
             self.images.want(module)
         return definition
@@ -208,10 +215,15 @@ class Modules(ModuleService):
         if known is not None and known.kind == kind and await self._driver.module_report(tenant, digest) is not None:
             return known
         if self._tenants is not None and known is None:
-            await self._tenants.admit_module(tenant, len(data))
+            await self._tenants.admit_module(tenant, len(data))  # before it costs a compilation
         report = await self._admit(tenant, digest, data, kind)
         record = ModuleRecord(tenant, digest, kind, len(data), report.manifest, self._clock.now_ms(), source_url)
-        await self._driver.put_module(record, data, report)
+        async with self._storing.of(tenant):
+            # others may have been stored since
+            if self._tenants is not None and await self._driver.get_module(tenant, digest) is None:
+                await self._tenants.admit_module(tenant, len(data))
+            with anyio.CancelScope(shield=True):  # the next of the tenant has to find it
+                await self._driver.put_module(record, data, report)
         self._metrics.count("modules_stored", kind)
         log.info("module stored", tenant=tenant, digest=digest, kind=kind, size=len(data))
         return record

@@ -61,7 +61,10 @@ class UrlRules(Struct, frozen=True):
                 raise _not_listed(host)
             return
         if scheme != "https":
-            raise refused(f"a module is loaded from an https URL, not from {scheme}")
+            raise refused(
+                f"a module is loaded from an https URL, not from {scheme}; a host for development, started with "
+                "--allow-private-urls, takes http too"
+            )
         if self.hosts:
             if not any(each.allows(host, port) for each in self.hosts):
                 raise _not_listed(host if port == HTTPS_PORT else f"{host}:{port}")

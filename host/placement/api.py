@@ -39,6 +39,10 @@ class ActorService(Protocol):
         """The live state: absent (not in memory), starting, running, stopping, asleep, failed."""
         ...
 
+    def live_state(self, record: ActorRecord) -> str:
+        """The state that status and snapshot name: of an actor that is not in memory, what its row says."""
+        ...
+
     async def snapshot(self, actor_id: str) -> ActorSnapshot: ...
 
     async def action(self, call: ActionCall) -> ActionReply:
@@ -97,6 +101,10 @@ class ActorService(Protocol):
         """Starts a running actor anew, tries one that failed at once, joins a start that is under way; one that sleeps
         stays asleep. From whichever version it was held back, it is not any more. Returns how it is when that is
         done, also if the start has failed."""
+        ...
+
+    async def behind(self, tenant: str, name: str) -> int:
+        """How many actors of the name are awake on another version than the one that they are to run."""
         ...
 
     def roll_out(self, tenant: str, name: str, rate: int) -> int:

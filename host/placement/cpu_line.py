@@ -70,6 +70,11 @@ class CpuLine:
         """Seconds of CPU time that are left; below nothing, how much more was used than there was."""
         return self._bucket.level(self._clock.monotonic())
 
+    @property
+    def wait(self) -> float:
+        """Seconds until there is some again."""
+        return self._bucket.wait(self._clock.monotonic())
+
     def _call_next(self) -> None:
         now = self._clock.monotonic()
         if self._called is not None and now - self._called_at >= PATIENCE:

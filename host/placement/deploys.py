@@ -49,6 +49,11 @@ class Rollouts:
         self._tasks.start_soon(self._run, tenant, name, rate, scope, name=f"rollout {name}")
         return len(self._awake(tenant, name))
 
+    async def behind(self, tenant: str, name: str) -> int:
+        """How many of those that are awake a rollout would move."""
+        versions = await self._storage.definition_versions(tenant, name)
+        return sum(_behind(actor, versions) for actor in self._awake(tenant, name))
+
     def _awake(self, tenant: str, name: str) -> list[Actor]:
         return [
             actor

@@ -3,6 +3,7 @@
 An actor enters at its first cause and leaves when its task ends; nothing is awaited in between looking up and
 posting, so no cause falls between an actor that leaves and one that enters. They are kept in the order in which they
 were last used: when the node is full, the one that has done nothing for longest goes to sleep for the one that comes.
+One that waits for a quota of its tenant has no isolate and takes no room; it asks for room when its turn has come.
 """
 
 from __future__ import annotations
@@ -34,14 +35,15 @@ class Directory:
 
     def __init__(self, services: Services, tasks: TaskGroup, room: Callable[[str], None]) -> None:
         self._room = room
-        # What they were to wake for waits, and nobody asks again for it: they are told once there is room.
+        # What they were to wake for waits, and nobody asks again for it: they are told once there is room. Those of
+        # them that are parked are in memory, and are given the room itself.
         self._put_off: dict[str, None] = {}
         self._services = services
         self._tasks = tasks
         # The least recently used first.
         self._actors: OrderedDict[str, Actor] = OrderedDict()
         self._leaving: set[str] = set()
-        self._parked = 0
+        self._parked: set[str] = set()
         self._draining = False
         self._empty = anyio.Event()
 
@@ -59,17 +61,9 @@ class Directory:
         if self._draining:
             self._refused(actor_id, "node.draining")
             raise UnavailableError("node", "draining", "the node is shutting down; try again", retry_after=1.0)
-        allowed = self._services.limits.actors
-        if len(self._actors) - self._parked - len(self._leaving) >= allowed and not self._make_room(allowed):
-            self._refused(actor_id, "node.full")
-            raise UnavailableError(
-                "node",
-                "full",
-                f"actors: {allowed} awake, {allowed} allowed; try again later, or at another node",
-                metadata=b'{"limit":"actors","used":%d,"allowed":%d}' % (allowed, allowed),
-                retry_after=5.0,
-            )
-        actor = Actor(actor_id, self._services, self._forget, self._park)
+        if not self._has_room() and not self._make_room():
+            raise self._full(actor_id)
+        actor = Actor(actor_id, self._services, self._forget, self)
         self._actors[actor_id] = actor
         self._put_off.pop(actor_id, None)
         return actor
@@ -79,13 +73,55 @@ class Directory:
         Not for a caller that was told of the refusal, for then it would start for nobody."""
         self._put_off[actor_id] = None
 
-    def _park(self, change: int) -> None:
-        """So many more of the actors wait for a quota of their tenant, without an isolate."""
-        self._parked += change
+    # --- room ----------------------------------------------------------------------------------------------------
 
-    def _make_room(self, allowed: int) -> bool:
+    def park(self, actor_id: str) -> None:
+        """Rooms: it waits for a quota of its tenant, without an isolate."""
+        self._leaving.discard(actor_id)
+        self._parked.add(actor_id)
+        self._freed()
+
+    def take_room(self, actor_id: str) -> None:
+        """Rooms: whoever is not parked has some, and keeps it if it was on its way to sleep."""
+        self._leaving.discard(actor_id)
+        if actor_id not in self._parked:
+            return
+        waits = actor_id in self._put_off
+        if waits or not (self._has_room() or self._make_room()):
+            self._put_off[actor_id] = None
+            raise self._full(actor_id, told=waits)
+        self._parked.discard(actor_id)
+
+    def _has_room(self) -> bool:
+        return len(self._actors) - len(self._parked) - len(self._leaving) < self._services.limits.actors
+
+    def _freed(self) -> None:
+        """Those who wait for room are told, in order, until there is none left: who is told may have no use for it."""
+        while self._put_off and not self._draining and self._has_room():
+            actor_id = next(iter(self._put_off))
+            del self._put_off[actor_id]
+            actor = self._actors.get(actor_id)
+            if actor is None:
+                self._room(actor_id)
+            else:
+                self._parked.discard(actor_id)
+                actor.look_again()
+
+    def _full(self, actor_id: str, *, told: bool = False) -> UnavailableError:
+        if not told:
+            self._refused(actor_id, "node.full")
+        allowed = self._services.limits.actors
+        return UnavailableError(
+            "node",
+            "full",
+            f"actors: {allowed} awake, {allowed} allowed; try again later, or at another node",
+            metadata=b'{"limit":"actors","used":%d,"allowed":%d}' % (allowed, allowed),
+            retry_after=5.0,
+        )
+
+    def _make_room(self) -> bool:
         """Whoever leaves may be called back before it has gone, so those on their way do not count without end."""
-        if len(self._actors) - self._parked >= allowed + LEAVING_AT_ONCE:
+        if len(self._actors) - len(self._parked) >= self._services.limits.actors + LEAVING_AT_ONCE:
             return False
         return self._evict_idle(1, "node.full", LOOKED_AT) == 1
 
@@ -118,12 +154,11 @@ class Directory:
     def _forget(self, actor: Actor) -> None:
         self._actors.pop(actor.actor_id, None)
         self._leaving.discard(actor.actor_id)
+        self._parked.discard(actor.actor_id)
+        self._put_off.pop(actor.actor_id, None)
         if self._draining and not self._actors:
             self._empty.set()
-        if self._put_off and not self._draining:
-            actor_id = next(iter(self._put_off))
-            del self._put_off[actor_id]
-            self._room(actor_id)
+        self._freed()
 
     def __len__(self) -> int:
         return len(self._actors)

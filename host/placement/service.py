@@ -68,17 +68,28 @@ class Placement:
     async def get_or_create(
         self, tenant: str, name: str, key: tuple[str, ...], input: bytes | None
     ) -> tuple[ActorRecord, bool]:
-        found = await self._storage.find(tenant, name, key)
+        found = await self.find(tenant, name, key)
         if found is not None:
             return found, False
-        return await self._durably(self._storage.get_or_create(await self._wanted(tenant, name, key, input)))
+        return await self._made(await self._wanted(tenant, name, key, input))
 
     async def create(self, tenant: str, name: str, key: tuple[str, ...], input: bytes | None) -> ActorRecord:
         wanted = await self._wanted(tenant, name, key, input)
-        record, created = await self._durably(self._storage.get_or_create(wanted))
+        record, created = await self._made(wanted)
         if not created:
             raise CallerError("actor", "duplicate_key", f"the key already has an actor: {record.actor_id}")
         return record
+
+    async def _made(self, wanted: CreateActor) -> tuple[ActorRecord, bool]:
+        record, created = await self._durably(self._storage.get_or_create(wanted))
+        if not created and await self._leaves(record):
+            record, created = await self._durably(self._storage.get_or_create(wanted))
+        return record, created
+
+    async def _leaves(self, record: ActorRecord) -> bool:
+        """Whether its destroy is under way. One that is only asked for is waited for until it is on disk: whoever
+        heard the answer of the action that asked for it, and comes by the key, gets the next actor."""
+        return await self.destroys.record_of(record.actor_id) is not None
 
     async def _wanted(self, tenant: str, name: str, key: tuple[str, ...], input: bytes | None) -> CreateActor:
         if not name:
@@ -109,7 +120,10 @@ class Placement:
             raise
 
     async def find(self, tenant: str, name: str, key: tuple[str, ...]) -> ActorRecord | None:
-        return await self._storage.find(tenant, name, key)
+        found = await self._storage.find(tenant, name, key)
+        if found is not None and await self._leaves(found):
+            return await self._storage.find(tenant, name, key)
+        return found
 
     async def record(self, actor_id: str) -> ActorRecord:
         found = await self._storage.get_actor(actor_id) if is_id(actor_id) else None
@@ -158,6 +172,9 @@ class Placement:
         self.directory.start(actor)
 
     async def open_socket(self, opened: Opened) -> None:
+        if await self.being_destroyed(opened.actor_id) is not None:
+            # Before the handshake, not as a close after it.
+            raise not_found(opened.actor_id)
         actor = self._actor(opened.actor_id)
         self.directory.start(actor)
         reply = await actor.wait_running()
@@ -248,7 +265,7 @@ class Placement:
             name=record.name,
             key=list(record.key),
             generation=record.generation,
-            state=self._live_state(record),
+            state=self.live_state(record),
             version=record.version,
             module=named_module(record.module),
             attempt=record.attempt,
@@ -259,7 +276,8 @@ class Placement:
             slept_at=record.slept_at,
         )
 
-    def _live_state(self, record: ActorRecord) -> str:
+    def live_state(self, record: ActorRecord) -> str:
+        """As operators see it: who is not in memory is asleep, has failed, or was never started (absent)."""
         live = self.lifecycle_of(record.actor_id)
         if live != State.ABSENT:
             return live
@@ -280,8 +298,22 @@ class Placement:
                     raise
                 log.info("reload failed", actor_id=actor_id, error=error.name)
         if asleep:
-            await self._durably(self._storage.release_held(actor_id))
+            await self._release_held(actor_id)
         return await self.status(actor_id)
+
+    async def _release_held(self, actor_id: str) -> None:
+        """It may wake meanwhile, and have read its row before: it is told, and what it wrote by then is undone."""
+        told: Actor | None = None
+        while True:
+            await self._durably(self._storage.release_held(actor_id))
+            actor = self.directory.get(actor_id)
+            if actor is None or actor is told:
+                return
+            actor.forget_held()
+            told = actor
+
+    async def behind(self, tenant: str, name: str) -> int:
+        return await self.rollouts.behind(tenant, name)
 
     def roll_out(self, tenant: str, name: str, rate: int) -> int:
         return self.rollouts.begin(tenant, name, rate)
@@ -294,7 +326,7 @@ class Placement:
         letters = await self._storage.dead_letters(actor_id)
         return snapshot_of(
             image,
-            self._live_state(image.record),
+            self.live_state(image.record),
             KvSnapshot(keys, size),
             [
                 DeadLetterSnapshot(one.kind, one.ref, one.index, one.reason, one.message, one.attempts, one.at)
@@ -306,7 +338,7 @@ class Placement:
 
     def wake_at_changed(self, actor_id: str, wake_at: int | None) -> None:
         """WakePort."""
-        self.alarms.changed(actor_id, None if actor_id in self.destroys else wake_at)
+        self.alarms.changed(actor_id, wake_at)
 
     def destroy_asked(self, actor_id: str) -> None:
         """WakePort."""

@@ -14,31 +14,28 @@ from host.model.limits import QUOTAS, Limits, quotas_with
 from host.model.ports import CpuUser, Metrics
 from host.model.usage import QuotaUse, TenantUsage
 from host.placement.cpu_line import CpuLine
-from host.placement.token_bucket import TokenBucket
+from host.placement.start_line import StartLine
 from host.storage.driver import Driver
 from host.telemetry.logging import get_logger
 
 __all__ = ["Tenants"]
 
-# When a start is refused because too many of the tenant's actors are awake: one of them may sleep soon.
-ROOM_SECONDS = 1.0
-
 log = get_logger("tenants")
 
 
 class _Account:
-    __slots__ = ("awake", "connections", "cpu", "held_up", "limits", "own", "refusals", "started", "starts", "timers")
+    __slots__ = ("connections", "cpu", "held_up", "limits", "own", "refusals", "slowed", "starts", "timers")
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self.limits = limits
         self.own: dict[str, int] | None = None  # None: not read yet
         self.cpu = CpuLine(clock, limits.tenant_cpu / 1_000, limits.tenant_cpu_burst / 1_000, self._held)
-        self.starts = TokenBucket(limits.tenant_starts / 60, limits.tenant_starts, clock.monotonic())
-        self.awake = 0
+        self.starts = StartLine(clock, limits.tenant_actors, limits.tenant_starts)
         self.connections = 0
         self.timers = 0
-        self.started = 0
         self.held_up = 0
+        # Its bucket ran empty, and has not been full since.
+        self.slowed = False
         self.refusals: dict[str, int] = {}
 
     def _held(self) -> None:
@@ -84,20 +81,19 @@ class Tenants:
         limits = quotas_with(own, self._limits)
         account.own, account.limits = own, limits
         account.cpu.configure(limits.tenant_cpu / 1_000, limits.tenant_cpu_burst / 1_000)
-        account.starts.configure(limits.tenant_starts / 60, limits.tenant_starts, self._clock.monotonic())
+        account.starts.configure(limits.tenant_actors, limits.tenant_starts)
 
     async def usage(self, tenant: str) -> TenantUsage:
         await self.load(tenant)
         account = self._account(tenant)
         modules, stored = await self._storage.modules_size(tenant)
         definitions = len(await self._storage.list_definitions(tenant))
-        now = self._clock.monotonic()
         limits = account.limits
-        used = {
-            "tenant_cpu": 0,
+        used: dict[str, int | None] = {
+            "tenant_cpu": None,
             "tenant_cpu_burst": limits.tenant_cpu_burst - int(account.cpu.level * 1_000),
-            "tenant_actors": account.awake,
-            "tenant_starts": limits.tenant_starts - int(account.starts.level(now)),
+            "tenant_actors": account.starts.awake,
+            "tenant_starts": limits.tenant_starts - int(account.starts.level),
             "tenant_connections": account.connections,
             "tenant_modules": stored,
             "tenant_definitions": definitions,
@@ -111,11 +107,10 @@ class Tenants:
                     used[quota.name], getattr(limits, quota.name), quota.maximum, quota.unit, quota.name in own
                 )
                 for quota in QUOTAS
-                if quota.name != "tenant_cpu"
             },
             modules=modules,
             cpu_ms=int(account.cpu.used * 1_000),
-            starts=account.started,
+            starts=account.starts.started,
             held_up=account.held_up,
             refusals=dict(sorted(account.refusals.items())),
             since=self._since,
@@ -123,22 +118,28 @@ class Tenants:
 
     # --- actors --------------------------------------------------------------------------------------------------
 
-    def begin_start(self, tenant: str) -> None:
+    def begin_start(self, tenant: str, user: CpuUser | None = None) -> None:
         account = self._account(tenant)
-        allowed, now = account.limits.tenant_actors, self._clock.monotonic()
-        if account.awake >= allowed:
-            advice = "let others sleep, or ask the operator for more"
-            raise self._refusal(tenant, account, "tenant_actors", account.awake + 1, allowed, advice, ROOM_SECONDS)
-        if not account.starts.try_take(1, now):
-            allowed = account.limits.tenant_starts
-            advice = "start fewer actors, or ask the operator for more"
-            after = account.starts.wait(now, 1)
-            raise self._refusal(tenant, account, "tenant_starts", allowed + 1, allowed, advice, after)
-        account.awake += 1
-        account.started += 1
+        limit = account.starts.begin(user)
+        if limit is None:
+            return
+        allowed = account.limits.tenant_actors if limit == "tenant_actors" else account.limits.tenant_starts
+        used = account.starts.awake + 1 if limit == "tenant_actors" else allowed + 1
+        what = "let others sleep" if limit == "tenant_actors" else "start fewer actors"
+        advice, after = f"{what}, or ask the operator for more", account.starts.retry_after(limit)
+        raise self._refusal(tenant, account, limit, used, allowed, advice, after)
 
-    def end_start(self, tenant: str) -> None:
-        self._account(tenant).awake -= 1
+    def wait_start(self, tenant: str, user: CpuUser) -> None:
+        self._account(tenant).starts.wait(user)
+
+    def may_start(self, tenant: str, user: CpuUser) -> bool:
+        return self._account(tenant).starts.is_kept(user)
+
+    def leave_start(self, tenant: str, user: CpuUser) -> None:
+        self._account(tenant).starts.leave(user)
+
+    def end_start(self, tenant: str, again: CpuUser | None = None) -> None:
+        self._account(tenant).starts.end(again)
 
     # --- CPU time ------------------------------------------------------------------------------------------------
 
@@ -157,10 +158,13 @@ class Tenants:
 
     def charge(self, tenant: str, seconds: float) -> None:
         account = self._account(tenant)
-        had = account.cpu.level > 0
+        if account.slowed and account.cpu.level >= account.limits.tenant_cpu_burst / 1_000:
+            account.slowed = False
         account.cpu.charge(seconds)
-        if had and account.cpu.level <= 0:
-            # D10: that a tenant is slowed is told once for each time that its bucket runs empty.
+        if not account.slowed and account.cpu.level <= 0:
+            # D10: that a tenant is slowed is told once until it has saved all that it can save again: one that is
+            # always busy hovers around nothing.
+            account.slowed = True
             self._metrics.count("tenants_slowed", "tenant_cpu")
             log.warning(
                 "tenant slowed",
@@ -169,6 +173,13 @@ class Tenants:
                 used=account.limits.tenant_cpu_burst - int(account.cpu.level * 1_000),
                 allowed=account.limits.tenant_cpu_burst,
             )
+
+    def late_for_cpu(self, tenant: str) -> DormiceError:
+        account = self._account(tenant)
+        allowed = account.limits.tenant_cpu_burst
+        used = allowed - int(account.cpu.level * 1_000)
+        advice = "use less CPU time, or ask the operator for more"
+        return self._refusal(tenant, account, "tenant_cpu_burst", used, allowed, advice, account.cpu.wait)
 
     # --- connections and timers ----------------------------------------------------------------------------------
 

@@ -72,6 +72,9 @@ class StaticGuest:
         self._pending = 0
         self._has_state = False
         self._saved: bytes | None = None
+        # What was in work when the state was put back has lost its changes, and must not succeed in a later turn.
+        self._put_backs = 0
+        self._lost: CallError | None = None
 
     # --- what the hop calls, on its thread -------------------------------------------------------------------------
 
@@ -121,13 +124,14 @@ class StaticGuest:
     def _run(self, event: int, handler: Callable[[], Any], encode: Encode = lambda _: None) -> None:
         """Calls a handler, now and to its first wait; it settles its event when it ends."""
         self._pending += 1
+        begun = self._put_backs
 
         async def whole() -> Any:
             result = handler()
             return await result if inspect.isawaitable(result) else result
 
         task = Task(whole())
-        task.when_done(lambda: self._end(event, task, encode))
+        task.when_done(lambda: self._end(event, task, encode, begun))
         # A start makes the context whose tasks would run it, so the first step is made here, for every handler.
         task.step(lambda waiting: self._tasks.go_on(waiting))
         if not task.done:
@@ -138,8 +142,11 @@ class StaticGuest:
         assert self._context is not None, "only a context gives something to wait for"
         return self._context.tasks
 
-    def _end(self, event: int, task: Task[Any], encode: Encode) -> None:
+    def _end(self, event: int, task: Task[Any], encode: Encode, begun: int) -> None:
         self._pending -= 1
+        if begun != self._put_backs and self._lost is not None:
+            self._settled.append(Settled(event, error=self._lost))
+            return
         try:
             result = encode(task.result())
         except Exception as raised:  # noqa: BLE001 - whatever a handler raises is the error of its event
@@ -250,7 +257,8 @@ class StaticGuest:
     # --- the end of a turn ---------------------------------------------------------------------------------------
 
     def _save(self) -> CallError | None:
-        """The state goes into the turn if it changed; what settles in a turn whose state cannot be saved has failed."""
+        """The state goes into the turn if it changed; what settles in a turn whose state cannot be saved has failed,
+        and so has what is in work: the state is what was saved last again."""
         if not self._has_state:
             return None
         try:
@@ -260,7 +268,12 @@ class StaticGuest:
                 self._saved = value
         except DormiceError as error:
             self._log("the state cannot be saved", error)
-            return self._error_of(error)
+            failure = self._error_of(error)
+            if self._saved is not None:
+                self._awake.state = native(self._saved)
+                self._put_backs += 1
+                self._lost = failure
+            return failure
         return None
 
     def _error_of(self, raised: Exception) -> CallError:

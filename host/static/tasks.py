@@ -86,7 +86,7 @@ class Task(Deferred[T]):
             except StopIteration as end:
                 return self.resolve(end.value)
             except BaseException as raised:  # noqa: BLE001 - whatever a handler raises is its result
-                return self.reject(raised if isinstance(raised, Exception) else _ended(raised))
+                return self.reject(_without_loop(raised) if isinstance(raised, Exception) else _ended(raised))
             if isinstance(waited, Deferred):
                 return waited.when_done(lambda: again(self))
             error = _foreign(waited)
@@ -142,6 +142,17 @@ def _ended(raised: BaseException) -> Exception:
 
 
 def _foreign(waited: object) -> TypeError:
-    return TypeError(
-        f"a static actor awaits what its context gives (delay, spawn), not a {type(waited).__name__} of an event loop"
-    )
+    return _of_a_loop(f"a {type(waited).__name__}")
+
+
+def _without_loop(raised: Exception) -> Exception:
+    """What most of asyncio raises before it gives anything to wait for; it would not say to an actor what is wrong."""
+    if type(raised) is not RuntimeError or raised.args != ("no running event loop",):
+        return raised
+    error = _of_a_loop("something")
+    error.__cause__ = raised
+    return error
+
+
+def _of_a_loop(what: str) -> TypeError:
+    return TypeError(f"a static actor awaits what its context gives (delay, spawn), not {what} of an event loop")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +46,8 @@ class DataDir:
         self.database = self.path / "dormice.db"
         self.blobs = self.path / "blobs"
         self.cache = self.path / "cache"
+        # The mode that it had, if `open` has closed it to other users: something to tell the operator.
+        self.had_mode: int | None = None
         self._lock: int | None = None
         self._key: bytes | None = None
 
@@ -57,10 +60,12 @@ class DataDir:
     def open(self, *, random: RandomBytes, now_ms: int) -> Self:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.had_mode = _make_private(self.path)
             self._lock = _take_lock(self.path / "lock", self.path, now_ms)
             for folder in (self.blobs, self.cache):
                 folder.mkdir(mode=0o700, exist_ok=True)
-            self.cache.chmod(0o700)
+                folder.chmod(0o700)
+            (self.path / "lock").chmod(0o600)
             self._key = _read_or_make_key(self.path / "key", random)
         except OSError as error:
             self.close()
@@ -84,6 +89,21 @@ class DataDir:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _make_private(path: Path) -> int | None:
+    """The state of every tenant lies in it; a directory that an operator made has the mode of the umask. The mode that
+    it had, if that was changed."""
+    found = path.stat()
+    if not found.st_mode & 0o077:
+        return None
+    if found.st_uid != os.geteuid():
+        raise _refused(
+            f"others may read the data directory {path}, and it belongs to another user (uid {found.st_uid}); "
+            f"make it this user's, or take the rights of others away with: chmod 700 {path}"
+        )
+    path.chmod(0o700)
+    return stat.S_IMODE(found.st_mode)
 
 
 def _take_lock(path: Path, directory: Path, now_ms: int) -> int:

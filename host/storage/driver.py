@@ -126,8 +126,8 @@ class Driver(Protocol):
 
     async def adopt_sessions(self, gateway_id: str, expires_at: int) -> Sequence[tuple[str, str, ConnectionRow]]:
         """Gives every session of another gateway than `gateway_id` to that one, and returns them behind the tenants and
-        ids of their actors. Of several with one secret on one actor only the latest is taken: the others had ended. Durable. No actor
-        may be awake meanwhile."""
+        ids of their actors. Of several with one secret on one actor only the latest is taken: the others had ended.
+        Durable. No actor may be awake meanwhile."""
         ...
 
     async def session_known(self, actor_id: str, session: bytes) -> bool:

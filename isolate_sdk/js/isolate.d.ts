@@ -204,6 +204,8 @@ declare module "isolate" {
     state?: State;
     onStart?(c: ActorContext<State>): Maybe<void>;
     onUpgrade?(fromVersion: number, c: ActorContext<State>): Maybe<void>;
+    onSleep?(c: ActorContext<State>): Maybe<void>;
+    onDestroy?(c: ActorContext<State>): Maybe<void>;
     onConnect?(conn: ActorSocket, c: ActorContext<State>): unknown;
     onMessage?(conn: ActorSocket, data: string | ArrayBuffer, c: ActorContext<State>, event: MessageEventLike): unknown;
     onClose?(conn: ActorSocket, code: number, reason: string, c: ActorContext<State>): unknown;

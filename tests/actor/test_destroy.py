@@ -18,12 +18,15 @@ from host.actor.destroying import Destroying
 from host.model.effects import KvPut
 from host.model.errors import CallerError, DormiceError, ErrorInfo, UnavailableError
 from host.model.limits import Limits
+from host.model.records import ActorImage
 from host.placement.destroys import MAX_RETRY_MS
 from host.static.actor import Actor, action
 from host.static.spec import spec_of
 from host.storage.driver import Driver
+from tests.actor.fake_gateway import Socket
 from tests.actor.harness import PROBE, TENANT, CodeShelf, Harness, open_harness
 from tests.storage.conftest import sqlite_driver
+from tests.virtual_clock import let_loop_settle
 
 pytestmark = pytest.mark.anyio
 
@@ -198,16 +201,30 @@ async def test_one_that_starts_for_another_cause_just_then_hears_of_its_end(h: H
 
 async def test_one_that_is_read_for_a_start_just_then_is_read_again(h: Harness) -> None:
     actor = await ready(h, awake=False)
-    h.storage.hold_starts()
-    h.placement.wake_at_changed(actor, None)
+    hydrate, asked, go = h.storage.driver.hydrate, anyio.Event(), anyio.Event()
+    reads: list[bool] = []
+
+    async def slowly(actor_id: str, *, destroying: bool = False) -> ActorImage | None:
+        reads.append(destroying)
+        asked.set()
+        await go.wait()
+        return await hydrate(actor_id, destroying=destroying)
+
+    h.storage.driver.hydrate = slowly  # type: ignore[method-assign]
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(h.error, actor, "get")
-        await h.storage.until_start_held()
+        await asked.wait()
         tasks.start_soon(h.placement.destroy, actor)
+        with anyio.fail_after(10):
+            while actor not in h.placement.destroys:
+                await anyio.lowlevel.checkpoint()
+        await let_loop_settle()
+        # It is read as anybody reads it, for the action, and finds nobody: its last start has to ask once more.
+        go.set()
         await h.rest()
-        h.storage.release()
-        await h.rest()
-    assert heard(h, actor) == 1
+    assert reads[:2] == [False, True]
+    assert (heard(h, actor), h.count("destroys_cut")) == (1, 0)
+    h.storage.driver.hydrate = hydrate  # type: ignore[method-assign]
     await nothing_left(h, actor)
 
 
@@ -299,10 +316,13 @@ async def test_what_comes_for_it_meanwhile_is_refused_and_counted(h: Harness) ->
         await h.rest()
         socket.send("echo late")
         assert (await h.error(actor, "inc", 1)).name == "actor/not_found"
-        late = msgspec.structs.replace(socket.opened, conn_id="f" * 32)
-        h.gateway.held["f" * 32] = socket
-        h.placement.post_opened(late)
-        assert socket.closed == (1000, "actor.destroyed")
+        # A handshake that went on while the others were closed.
+        late = Socket(h.gateway, msgspec.structs.replace(socket.opened, conn_id="f" * 32))
+        h.gateway.held[late.conn] = late
+        closed = [late.closed]
+        h.placement.post_opened(late.opened)
+        closed.append(late.closed)
+        assert closed == [None, (1000, "actor.destroyed")]
         assert h.count("events_refused", "actor.destroyed") == 3
         starts = h.storage.hydrations
         await h.advance(100)
@@ -513,6 +533,49 @@ async def test_an_actor_that_ends_itself_ends_however_long_storage_fails(h: Harn
     await nothing_left(h, actor)
 
 
+async def test_who_comes_by_the_key_after_the_answer_gets_the_next_actor(h: Harness) -> None:
+    actor = await ready(h, awake=True)
+    begin = h.storage.driver.begin_destroy
+    recorded = anyio.Event()
+
+    async def held(actor_id: str) -> object:
+        await recorded.wait()
+        return await begin(actor_id)
+
+    h.storage.driver.begin_destroy = held  # type: ignore[method-assign, assignment]
+    assert await h.call(actor, "end") == "the end"
+    made: list[tuple[str, bool]] = []
+    refused: list[str] = []
+
+    async def come() -> None:
+        record, created = await h.placement.get_or_create(TENANT, "a", ("k",), None)
+        made.append((record.actor_id, created))
+
+    async def connect() -> None:
+        try:
+            await h.open(actor)
+        except DormiceError as error:
+            refused.append(error.name)
+
+    with anyio.fail_after(15):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(come)
+            tasks.start_soon(come)
+            tasks.start_soon(connect)
+            for _ in range(10):
+                await let_loop_settle()
+            assert (made, refused) == ([], [])
+            recorded.set()
+    assert {one != actor for one, _ in made} == {True}
+    assert len({one for one, _ in made}) == 1
+    assert sorted(created for _, created in made) == [False, True]
+    assert refused == ["actor/not_found"]
+    found = await h.placement.find(TENANT, "a", ("k",))
+    assert found is not None
+    assert found.actor_id == made[0][0]
+    assert await h.call(found.actor_id, "inc", 1) == 1
+
+
 async def test_storage_that_fails_after_the_record_delays_the_end_and_no_more(h: Harness) -> None:
     actor = await ready(h, awake=False)
     finish = h.storage.driver.finish_destroy
@@ -582,6 +645,33 @@ async def test_a_drain_waits_for_an_end_that_is_under_way(h: Harness) -> None:
     assert drained == [began + 3]
     assert heard(h, actor) == 1
     assert await h.storage.driver.hydrate(actor, destroying=True) is None
+
+
+async def test_a_drain_waits_until_nothing_is_left_of_it(h: Harness) -> None:
+    actor = await ready(h, awake=True)
+    finish, asked, go = h.storage.driver.finish_destroy, anyio.Event(), anyio.Event()
+    ended: list[str] = []
+
+    async def slowly(actor_id: str) -> bool:
+        asked.set()
+        await go.wait()
+        ended.append("its rows")
+        return await finish(actor_id)
+
+    async def drain() -> None:
+        await h.placement.drain()
+        ended.append("the drain")
+
+    h.storage.driver.finish_destroy = slowly  # type: ignore[method-assign]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(h.placement.destroy, actor)
+        with anyio.fail_after(10):
+            await asked.wait()
+        tasks.start_soon(drain)
+        await let_loop_settle()
+        assert ended == []
+        go.set()
+    assert ended == ["its rows", "the drain"]
 
 
 async def test_on_a_node_that_drains_one_that_sleeps_goes_without_having_heard(h: Harness) -> None:

@@ -57,6 +57,7 @@ async def test_the_third_event_that_faults_makes_it_fail_with_a_time_to_try_agai
     assert record.last_error is not None
     assert record.last_error.name == "actor/start_failed"
     assert FAULT in record.last_error.message
+    assert "given up after three faults of different events within a minute" in record.last_error.message
     # Nothing that was committed before is lost.
     assert (await h.document(actor))["n"] == 5
 

@@ -80,6 +80,48 @@ async def test_a_reload_of_one_that_sleeps_does_not_wake_it_and_forgets_what_it_
     assert await h.call(actor, "version") == 2
 
 
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_an_actor_that_wakes_during_its_reload_does_not_write_back_what_it_was_held_back_from(
+    h: Harness, monkeypatch: pytest.MonkeyPatch, read_only: bool
+) -> None:
+    await deploy(h, 1)
+    actor = await h.actor()
+    await h.call(actor, "inc")
+    await h.asleep(actor)
+    await deploy(h, 2, wake="if (c.state.n < 9) " + BROKEN)
+    await h.actor(key="other")
+    assert await h.call(actor, "version") == 1
+    await h.asleep(actor)
+    assert (await h.record(actor)).held_version == 2
+    release = h.storage.driver.release_held
+    times = 0
+    async with anyio.create_task_group() as tasks:
+
+        async def releasing(actor_id: str) -> bool:
+            nonlocal times
+            times += 1
+            if times == 1 and read_only:
+                h.storage.hold_starts()
+                tasks.start_soon(h.call, actor, "inc")
+                await h.storage.until_start_held()
+            elif times == 1:
+                await h.call(actor, "inc")
+            return await release(actor_id)
+
+        monkeypatch.setattr(h.storage.driver, "release_held", releasing)
+        assert (await h.placement.reload(actor)).held_version is None
+        h.storage.release()
+        await h.rest()
+    monkeypatch.setattr(h.storage.driver, "release_held", release)
+    if not read_only:
+        assert (await h.record(actor)).held_version is None
+        await h.asleep(actor)
+        assert (await h.record(actor)).held_version is None
+    else:
+        # it tried the version again, in vain, as it was asked to
+        assert h.count("fall_backs") == 2
+
+
 async def test_a_reload_of_a_running_actor_tries_the_version_again_that_it_was_held_back_from(h: Harness) -> None:
     await deploy(h, 1)
     actor = await h.actor()
@@ -110,6 +152,29 @@ async def test_a_reload_of_a_failed_actor_tries_now_and_counts_from_the_beginnin
     assert status.retry_at == h.clock.now_ms() + 1_000
     assert status.last_error is not None
     assert status.last_error.name == "actor/start_failed"
+
+
+async def test_a_reload_that_fails_again_answers_with_the_record_of_its_own_attempt(h: Harness) -> None:
+    actor = await h.probe(input={"start": "throw"})
+    await until_failed(h, actor, "throw")
+    await h.rest()
+    before = await h.record(actor)
+    await h.advance(0.5)
+    found: list[ActorStatus] = []
+
+    async def ask() -> None:
+        found.append(await h.placement.reload(actor))
+
+    h.storage.hold()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        await h.storage.until_held()
+        await h.rest()
+        assert found == []
+        h.storage.release()
+    (status,) = found
+    assert before.retry_at is not None
+    assert (status.state, status.attempt, status.retry_at) == ("failed", 1, before.retry_at + 500)
 
 
 async def test_a_reload_before_retry_at_brings_an_actor_up_whose_reason_is_gone(h: Harness) -> None:
@@ -272,6 +337,7 @@ async def test_a_rollout_upgrades_those_awake_at_its_rate_and_leaves_the_others_
     sockets = [await h.open(actor) for actor in actors]
     await h.asleep(actors[5])
     await deploy(h, 2)
+    assert await h.placement.behind(TENANT, "a") == 5
     assert h.placement.roll_out(TENANT, "a", 2) == 5
     await h.rest()
     done = []
@@ -279,6 +345,7 @@ async def test_a_rollout_upgrades_those_awake_at_its_rate_and_leaves_the_others_
         done.append(sum([(await h.record(actor)).version == 2 for actor in actors]))
         await h.advance(1)
     assert done == [1, 3, 5]
+    assert await h.placement.behind(TENANT, "a") == 0
     assert (await h.record(actors[5])).version == 1
     assert h.count("upgrades_asked") == 5
     for socket in sockets:

@@ -154,6 +154,8 @@ def test_a_tenant_is_shown_and_given_quotas(endpoint: str) -> None:
     code, out, _ = quick("tenant", "acme", "--set", "tenant_actors=7", "--set", "tenant_cpu=50", endpoint=endpoint)
     (line,) = [line.split() for line in out.splitlines() if line.startswith("tenant_actors")]
     assert (code, line) == (0, ["tenant_actors", "0", "7", "30,000", "actors", "its", "own"])
+    (line,) = [line.split() for line in out.splitlines() if line.startswith("tenant_cpu ")]
+    assert line == ["tenant_cpu", "-", "50", "64,000", "ms", "its", "own"]
     code, out, _ = quick("tenant", "acme", "--defaults", endpoint=endpoint)
     assert (code, "its own" in out) == (0, False)
     assert quick("tenant", "acme", "--set", "tenant_actors", endpoint=endpoint)[0] == 2
@@ -192,7 +194,7 @@ def test_serve_refuses_to_start_without_a_token_and_in_a_directory_in_use(endpoi
     assert "DORMICE_ADMIN_TOKEN" in err
     code, _, err = dormice("serve", "--port", "0", "--data-dir", str(tmp_path / "a"), token="short")
     assert (code, "16 characters" in err) == (1, True)
-    code, _, err = dormice("serve", "--dev", "--host", "0.0.0.0", "--data-dir", str(tmp_path / "a"))
+    code, _, err = dormice("serve", "--dev", "--port", "0", "--host", "0.0.0.0", "--data-dir", str(tmp_path / "a"))
     assert (code, "loopback" in err) == (1, True)
     port = endpoint.rpartition(":")[2]
     code, _, err = dormice("serve", "--dev", "--port", port, "--data-dir", str(tmp_path / "b"))

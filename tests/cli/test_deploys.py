@@ -58,11 +58,33 @@ def test_a_module_is_deployed_upgraded_broken_and_rolled_back(endpoint: str, tmp
     code, out, _ = quick("rollback", "ship", "--now", "--rate", "5", endpoint=endpoint)
     assert code == 0
     assert out.splitlines()[0] == "version 3 is rolled back to what version 2 was"
-    assert out.splitlines()[-1].endswith("are moved to it now")
+    assert out.splitlines()[-2].endswith("actors that are awake: moved now to the version that they are to run")
+    assert out.splitlines()[-1] == "watch it with `dormice deploys ship`"
     code, out, _ = quick("status", actor, endpoint=endpoint)
     assert code == 0
     assert out.startswith(("running: ship version", "stopping: ship version", "starting: ship version"))
     assert which() == "2"
+
+
+def test_a_deploy_says_who_gets_it_and_how_many_are_moved(endpoint: str, tmp_path: Path) -> None:
+    file = tmp_path / "m.js"
+
+    def deploy(source: str, *more: str) -> list[str]:
+        file.write_text(source)
+        code, out, err = quick("deploy", "few", str(file), *more, endpoint=endpoint)
+        assert (code, err) == (0, "")
+        return out.splitlines()
+
+    (line,) = deploy(GOOD % 1, "--percent", "10")
+    assert line.endswith(" for all actors, not for 10 % of them: no older version is live for everyone")
+    deploy(GOOD % 2)
+    for key in "abc":
+        assert quick("call", "few", key, "which", endpoint=endpoint)[0] == 0
+    line, moved, watch = deploy(GOOD % 3, "--percent", "0", "--now")
+    assert line.endswith(" for 0 % of the actors")
+    assert moved == "0 of 3 actors that are awake: moved now to the version that they are to run"
+    assert watch == "watch it with `dormice deploys few`"
+    assert deploy(GOOD % 4, "--now")[1].startswith("3 of 3 actors")
 
 
 def test_what_does_not_work_is_one_line(endpoint: str) -> None:

@@ -60,6 +60,8 @@ async def test_an_actor_is_destroyed_whatever_it_does_in_its_end(host: TestHost,
     actor = await made(host, key, end)
     if not awake:
         assert (await host.http.post(f"/actors/{actor}/sleep")).json() == {}
+        lifecycle = (await host.snapshot(actor))["lifecycle"]
+        assert (await host.http.get(f"/gateway/{actor}/health")).json()["lifecycle"] == lifecycle != "absent"
     with anyio.fail_after(6 if awake else 8):
         answer = await host.http.delete(f"/actors/{actor}", timeout=30)
     assert (answer.status_code, answer.json()) == (200, {})

@@ -74,6 +74,22 @@ async def test_a_client_that_loses_its_tcp_connection_again_and_again_loses_noth
             await check_life(host, actor)
 
 
+async def test_a_client_that_closes_while_its_connection_is_broken_comes_back_to_say_so(
+    new_data_dir: Callable[[], Path],
+) -> None:
+    """Else the actor would hear of it only when the window is over."""
+    with anyio.fail_after(60):
+        async with start_host(new_data_dir()) as host, unreliable_network(lambda: host.port) as network:
+            await host.deploy("ledger", LEDGER)
+            actor = await host.actor("ledger")
+            async with Client(f"http://127.0.0.1:{network.port}") as client, client.session(actor) as socket:
+                await socket.send("message 1")
+                frames = [await socket.receive(), await socket.receive()]
+                network.cut()
+            await check(host, actor, frames, 1)
+            await check_life(host, actor)
+
+
 async def test_a_client_finds_everything_after_its_host_was_killed(new_data_dir: Callable[[], Path]) -> None:
     """kill -9 while messages and frames are under way, three times."""
     with anyio.fail_after(60):

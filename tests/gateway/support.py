@@ -135,6 +135,9 @@ class ServiceDouble:
     def lifecycle_of(self, actor_id: str) -> str:
         return self.lifecycle
 
+    def live_state(self, record: ActorRecord) -> str:
+        return self.lifecycle
+
     async def outbox(self, actor_id: str, conn_id: str, after: int) -> Outbox | None:
         return await self.driver.outbox(actor_id, conn_id, after)
 
@@ -224,6 +227,9 @@ class ServiceDouble:
     async def reload(self, actor_id: str) -> ActorStatus:
         self.reloaded.append(actor_id)
         return await self.status(actor_id)
+
+    async def behind(self, tenant: str, name: str) -> int:
+        return 3
 
     def roll_out(self, tenant: str, name: str, rate: int) -> int:
         self.rollouts.append((tenant, name, rate))

@@ -12,7 +12,7 @@ from starlette.routing import Mount
 from host.gateway.auth import AuthPolicy
 from host.model.errors import ErrorInfo
 from host.model.limits import Limits
-from host.model.tunnel import ActionReply, HttpCall, HttpReply
+from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply
 from tests.gateway.support import World, error_of
 
 pytestmark = pytest.mark.anyio
@@ -47,6 +47,45 @@ async def test_an_action_on_a_query_address_creates_the_actor_once(world: World,
     assert (missing.status_code, error_of(missing)) == (404, "actor/not_found")
     nobody = await http.post("/gateway/nobody/action/x?rvt-method=getOrCreate")
     assert (nobody.status_code, error_of(nobody)) == (404, "definition/not_found")
+
+
+@pytest.mark.parametrize("kind", ["action/x", "request/x"])
+async def test_a_key_is_resolved_again_when_its_actor_is_gone_in_between(
+    world: World, http: httpx.AsyncClient, kind: str
+) -> None:
+    gone: list[str] = []
+    lost = 3
+
+    async def going(actor_id: str) -> ErrorInfo | None:
+        if len(gone) >= lost:
+            return None
+        gone.append(actor_id)
+        await world.driver.finish_destroy(actor_id)
+        return ErrorInfo("actor", "not_found", "gone")
+
+    async def action(call: ActionCall) -> ActionReply:
+        return ActionReply(call.args, error=await going(call.actor_id))
+
+    async def request(call: HttpCall) -> HttpReply:
+        return HttpReply(error=await going(call.actor_id))
+
+    world.service.action = action  # type: ignore[method-assign]
+    world.service.request = request  # type: ignore[method-assign]
+    path = f"/gateway/room/{kind}?rvt-method=getOrCreate&rvt-key=a"
+    answer = await http.post(path)
+    assert (answer.status_code, len(set(gone))) == (200, 3)
+    assert answer.headers["x-rivet-actor"] not in gone
+    # not for ever, and not for those that name an actor
+    lost = 100
+    answer = await http.post(path)
+    assert (answer.status_code, error_of(answer), len(gone)) == (404, "actor/not_found", 7)
+    record = await world.actor("room", "b")
+    assert error_of(await http.post(f"/gateway/{record.actor_id}/{kind}")) == "actor/not_found"
+    assert len(gone) == 8
+    # one that is looked for and not created is not there
+    await world.actor("room", "c")
+    answer = await http.post(f"/gateway/room/{kind}?rvt-method=get&rvt-key=c")
+    assert (error_of(answer), len(gone)) == ("actor/not_found", 9)
 
 
 @pytest.mark.parametrize(

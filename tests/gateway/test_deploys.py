@@ -41,7 +41,8 @@ async def test_a_deploy_may_begin_with_some_actors_and_move_those_awake(world: W
     assert "awake" not in await deploy(http, b"one")
     assert world.service.rollouts == []
     made = await deploy(http, b"two", rollout={"percent": 10, "now": True, "rate": 5})
-    assert (made["version"], made["percent"], made["awake"]) == (2, 10, 7)
+    assert (made["version"], made["percent"], made["awake"], made["moves"]) == (2, 10, 7, 3)
+    assert "alone" not in made
     assert world.service.rollouts == [("default", "room", 5)]
     assert (await deploy(http, b"three", rollout={"now": True}))["percent"] == 100
     assert world.service.rollouts[1:] == [("default", "room", 20)]
@@ -50,9 +51,10 @@ async def test_a_deploy_may_begin_with_some_actors_and_move_those_awake(world: W
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 async def test_a_canary_is_raised_later(world: World, http: httpx.AsyncClient, method: str) -> None:
-    await deploy(http, b"one", rollout={"percent": 10})
+    assert (await deploy(http, b"one", rollout={"percent": 10}))["alone"] is True
     raised = await http.request(method, "/definitions/room/rollout", json={"percent": 100, "now": True})
     assert raised.json()["percent"] == 100
+    assert "alone" not in raised.json()
     assert (await http.get("/definitions/room")).json()["percent"] == 100
     assert world.service.rollouts == [("default", "room", 20)]
     again = await http.request(method, "/definitions/room/rollout")
@@ -107,6 +109,7 @@ async def test_a_rollback_deploys_what_was_live_before_with_its_options_and_limi
         "from_version": 2,
         "to_version": 1,
         "awake": 7,
+        "moves": 3,
     }
     shown = (await http.get("/definitions/room")).json()
     assert (shown["options"], shown["limits"]) == ({"sleep_timeout": 500}, {"memory": 1_000_000})

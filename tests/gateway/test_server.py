@@ -132,6 +132,25 @@ async def test_a_refused_upgrade_has_the_status_and_body_of_http(world: World) -
     assert world.service.events == []
 
 
+async def test_an_upgrade_by_key_reaches_the_next_actor_when_its_actor_is_gone_in_between(world: World) -> None:
+    gone: list[str] = []
+
+    async def going(opened: Opened) -> None:
+        if not gone:
+            gone.append(opened.actor_id)
+            await world.driver.finish_destroy(opened.actor_id)
+            raise CallerError("actor", "not_found", "gone")
+
+    world.service.open_socket = going  # type: ignore[method-assign]
+    path = "/gateway/room/websocket?rvt-method=getOrCreate&rvt-key=k"
+    async with world.serving() as server, dial(server, path) as client:
+        assert client.response is not None
+        found = await world.service.find("default", "room", ("k",))
+        assert found is not None
+        assert client.response.headers["x-rivet-actor"] == found.actor_id
+        assert found.actor_id not in gone
+
+
 async def test_upgrades_that_cannot_be_are_refused_before_the_handshake(world: World) -> None:
     record = await world.actor()
     at = f"/gateway/{record.actor_id}"

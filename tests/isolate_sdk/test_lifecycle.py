@@ -93,14 +93,39 @@ def test_half_done_changes_of_a_suspended_handler_are_saved(new_guest: NewGuest)
     assert guest.host.state["count"] == 51
 
 
-def test_a_state_that_cannot_be_saved_fails_the_event_and_is_saved_later(new_guest: NewGuest) -> None:
+def test_a_state_that_cannot_be_saved_fails_the_event_and_is_put_back(new_guest: NewGuest) -> None:
     guest = new_guest(COUNTER)
-    settled = guest.action("bad")
-    assert "must not contain itself" in settled.error["message"]
-    assert guest.host.logs[-1][0] == "error"
-    assert guest.action("undo").error is None
-    assert guest.action("add", 2).result == 2
-    assert guest.host.state["count"] == 2
+    guest.action("add", 1)
+    for _ in range(2):
+        settled = guest.action("bad")
+        assert "must not contain itself" in settled.error["message"]
+        assert guest.host.logs[-1][0] == "error"
+        assert guest.action("add", 2).error is None
+    assert guest.action("look").result[0]["count"] == 5
+    assert guest.host.state["count"] == 5
+
+
+def test_a_state_that_was_never_saved_is_put_back_to_none(new_guest: NewGuest) -> None:
+    guest = new_guest(
+        "export default { actions: { bad(c) { c.state = () => 1; }, look: (c) => c.state === undefined,"
+        " deep(c) { let s = {}; for (let i = 0; i < 200000; i++) s = { s }; c.state = s; } } }"
+    )
+    for name in ("bad", "deep"):
+        assert guest.action(name).error is not None
+        assert guest.action("look").result is True
+
+
+def test_what_is_in_work_when_the_state_is_put_back_fails_too(new_guest: NewGuest) -> None:
+    guest = new_guest(
+        "export default { state: { n: 1n }, actions: {"
+        " async bad(c) { c.state.f = () => 1; await new Promise((r) => setTimeout(r, 5)); return 1; },"
+        " add(c) { c.state.n += 1n; return Number(c.state.n); } } }"
+    )
+    assert guest.deliver({"type": "action", "name": "bad", "args": []}) == []
+    assert guest.action("add").result == 2
+    (settled,) = guest.complete(guest.host.timers[0][0])
+    assert settled.error is not None
+    assert guest.action("add").result == 3
 
 
 def test_a_state_that_the_host_refuses_fails_the_event(new_guest: NewGuest) -> None:
@@ -108,8 +133,8 @@ def test_a_state_that_the_host_refuses_fails_the_event(new_guest: NewGuest) -> N
     guest.host.refuse["state_put"] = {"group": "limit", "code": "exceeded", "message": "state: too large"}
     assert guest.action("add", 1).error["message"] == "Error: state: too large"
     guest.host.refuse.clear()
-    assert guest.action("add", 1).result == 2
-    assert guest.host.state["count"] == 2
+    assert guest.action("add", 1).result == 1
+    assert guest.host.state["count"] == 1
 
 
 def test_state_keeps_maps_dates_sets_and_bytes(new_guest: NewGuest) -> None:
@@ -133,6 +158,17 @@ def test_stop_runs_the_hook_of_its_reason(new_guest: NewGuest) -> None:
     guest.one(type="stop", reason="sleep", deadline_ms=15000)
     guest.one(type="stop", reason="destroy", deadline_ms=15000)
     assert guest.host.state["log"][-2:] == ["onSleep", "onDestroy"]
+
+
+def test_a_plain_actor_has_the_hooks_of_a_stop_too(new_guest: NewGuest) -> None:
+    source = """export default {
+      onSleep(c) { c.state = [...(c.state ?? []), "sleep"]; }, onDestroy(c) { c.state = [...c.state, "destroy"]; },
+      actions: { none() {} },
+    }"""
+    guest = new_guest(source)
+    guest.one(type="stop", reason="sleep", deadline_ms=15000)
+    guest.one(type="stop", reason="destroy", deadline_ms=15000)
+    assert guest.host.state == ["sleep", "destroy"]
 
 
 def test_a_start_that_throws_settles_with_the_error(new_guest: NewGuest) -> None:

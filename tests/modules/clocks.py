@@ -42,6 +42,11 @@ class HandClock(RealClock):
     def monotonic(self) -> float:
         return self.now
 
+    @property
+    def waits(self) -> int:
+        """Deadlines that have not passed."""
+        return len(self._open)
+
     def advance(self, seconds: float) -> None:
         self.now += seconds
         for when, scope in self._open:

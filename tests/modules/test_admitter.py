@@ -11,6 +11,7 @@ import anyio
 import msgspec
 import pytest
 
+from host.isolate.code import Code
 from host.isolate.engine import Engine
 from host.model.errors import DormiceError, InternalError, UnavailableError, limit_error
 from host.model.limits import Limits
@@ -20,6 +21,7 @@ from host.modules.admitter import REPORT, VERDICT, Admitter
 from host.modules.cache import ArtifactCache
 from host.modules.codes import ARTIFACT, CodeStore
 from host.modules.compile import Compiler
+from host.modules.flights import Begin, anyhow
 from host.modules.jail.jail import Jail
 from host.modules.jail.jobs import Admit, Done, Job
 from host.telemetry.metrics import MetricsRegistry
@@ -51,10 +53,19 @@ class ScriptedJail(Jail):
         self.jobs: list[str] = []
         self.raises: DormiceError | None = None
         self.report: ModuleReport | None = None
+        self.gate: anyio.Event | None = None
+        self.asked = anyio.Event()
+        self.lines: dict[str, anyio.Event] = {}
 
-    async def run(self, tenant: str, job: Job, what: str, *, behind: bool = False) -> Done:
+    async def run(self, tenant: str, job: Job, what: str, *, behind: bool = False, begin: Begin = anyhow) -> Done:
+        self.asked.set()
+        if tenant in self.lines:
+            await self.lines[tenant].wait()
+        begin()
         self.jobs.append(tenant)
         await anyio.lowlevel.checkpoint()
+        if self.gate is not None:
+            await self.gate.wait()
         if self.raises is not None:
             raise self.raises
         assert isinstance(job, Admit)
@@ -123,6 +134,41 @@ async def test_a_start_without_artifact_goes_through_the_jail_too(engine: Engine
         code = await bench.codes.get(DIGEST, given, "module x", tenant="t")
     assert (code.kind, bench.jail.jobs) == ("wasm", ["t"])
     assert bench.names(tmp_path) == [ARTIFACT, REPORT]
+
+
+async def test_a_compilation_outlives_a_start_that_has_no_time_for_it(engine: Engine, tmp_path: Path) -> None:
+    bench = Bench(engine, tmp_path)
+    bench.jail.gate = gate = anyio.Event()
+
+    async def given() -> bytes:
+        return WASM
+
+    async def start() -> Code:
+        return await bench.codes.get(DIGEST, given, "module x", tenant="t")
+
+    async with bounded():
+        for _ in range(3):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(start)
+                while not bench.jail.jobs:
+                    await anyio.lowlevel.checkpoint()
+                tasks.cancel_scope.cancel()
+        gate.set()
+        assert (await start()).kind == "wasm"
+    assert bench.jail.jobs == ["t"]
+
+
+async def test_a_tenants_place_in_the_line_is_not_that_of_another_who_came_first(
+    engine: Engine, tmp_path: Path
+) -> None:
+    bench = Bench(engine, tmp_path)
+    bench.jail.lines["slow"] = line = anyio.Event()
+    async with bounded(), anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.admit, "slow")
+        await bench.jail.asked.wait()
+        await bench.admit("quick")
+        line.set()
+    assert bench.jail.jobs == ["quick"]
 
 
 async def test_a_verdict_over_budget_is_remembered_across_processes(engine: Engine, tmp_path: Path) -> None:

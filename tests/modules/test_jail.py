@@ -236,6 +236,44 @@ async def test_a_job_that_does_not_end_by_the_clock_is_given_up() -> None:
     assert "30.0 s" in (error.detail or "")
 
 
+async def test_a_zygote_that_hangs_is_replaced_after_two_jobs_without_an_end() -> None:
+    clock = HandClock()
+    async with jailed(clock, compile_time=30_000) as bench:
+        await bench.run()
+        first = bench.zygote()
+        os.kill(first, signal.SIGSTOP)
+        try:
+            for failures in (1, 2):
+                assert bench.jail.zygote_pid == first
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(bench.fails, SMALL)
+                    await until(lambda: clock.waits == 1)
+                    clock.advance(31)
+                assert len(bench.failed) == failures
+            assert not exists(first)
+        finally:
+            if exists(first):  # the jail would wait for it, by a clock that stands still
+                os.kill(first, signal.SIGKILL)
+        await bench.run()
+        assert bench.metrics.counter("jail_restarts") == 1
+    assert [error.name for error in bench.failed] == ["node/compiler_down"] * 2
+
+
+async def test_a_child_that_hangs_between_others_that_end_costs_no_zygote() -> None:
+    clock = HandClock()
+    async with jailed(clock, compile_time=30_000) as bench:
+        await bench.run()
+        first = bench.zygote()
+        for _ in range(3):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(bench.fails, BOMB)
+                os.kill(await bench.child(), signal.SIGSTOP)
+                clock.advance(31)
+            await bench.run()
+        assert bench.jail.zygote_pid == first
+    assert len(bench.failed) == 3
+
+
 async def test_closing_ends_every_process_also_while_jobs_run() -> None:
     before = open_files(os.getpid()), children_of(os.getpid())
     async with jailed(places=2) as bench, anyio.create_task_group() as tasks:

@@ -20,6 +20,7 @@ from host.model.errors import DormiceError, InternalError
 from host.model.limits import Limits
 from host.modules.api import ModuleService
 from host.modules.service import Modules
+from host.placement.tenants import Tenants
 from host.storage.memory import MemoryDriver
 from host.telemetry.metrics import MetricsRegistry
 
@@ -50,10 +51,11 @@ class Bench:
     def __init__(self, engine: Engine, executor: Executor, cache_dir: Path, limits: Limits) -> None:
         self.driver = MemoryDriver()
         self.metrics = MetricsRegistry()
+        self.tenants = Tenants(self.driver, RealClock(), limits, self.metrics)
         self.seen: list[str] = []
         self.modules = Modules(
             self.driver, engine, executor, cache_dir, b"k" * 32, limits, RealClock(), True, self.metrics,
-            progress=self.progress,
+            progress=self.progress, tenants=self.tenants,
         )  # fmt: skip
         self.service: ModuleService = self.modules
 
@@ -342,3 +344,46 @@ async def test_a_definition_stays_within_the_operators_maxima(
         with pytest.raises(DormiceError) as caught:
             await bench.service.deploy("t", "x", record.digest, DefinitionOptions(), limits)
     assert caught.value.name == "definition/invalid_options"
+
+
+async def test_uploads_at_once_stay_within_the_tenants_quota(engine: Engine, cache_dir: Path) -> None:
+    sources = [JS + b"//%d" % number for number in range(8)]
+    refused: list[DormiceError] = []
+
+    async with running(engine, cache_dir, Limits(tenant_modules=3 * len(sources[0]))) as bench:
+        await bench.modules.warm()
+
+        async def upload(source: bytes) -> None:
+            try:
+                await bench.service.upload("t", source, "text/javascript")
+            except DormiceError as error:
+                refused.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for source in (*sources, sources[0]):
+                tasks.start_soon(upload, source)
+        stored = [record.digest for record in await bench.driver.list_modules("t")]
+        assert len(stored) == 3
+        # what is there already takes no room
+        source = next(one for one in sources if sha256(one).hexdigest() in stored)
+        await bench.service.upload("t", source, "text/javascript")
+    assert {error.limit for error in refused} == {"tenant_modules"}
+
+
+async def test_definitions_at_once_stay_within_the_tenants_quota(engine: Engine, cache_dir: Path) -> None:
+    refused: list[DormiceError] = []
+
+    async with running(engine, cache_dir, Limits(tenant_definitions=3)) as bench:
+        record = await bench.service.upload("t", JS, "text/javascript")
+
+        async def deploy(name: str) -> None:
+            try:
+                await bench.service.deploy("t", name, record.digest, DefinitionOptions(), {})
+            except DormiceError as error:
+                refused.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(8):
+                tasks.start_soon(deploy, f"n{number}")
+        assert len(await bench.driver.list_definitions("t")) == 3
+    assert [error.limit for error in refused] == ["tenant_definitions"] * 5

@@ -76,6 +76,10 @@ def test_only_development_reaches_http_other_ports_and_names_without_a_dot(url: 
     parse_url(url, DEV)
 
 
+def test_a_refusal_of_http_names_the_flag_for_development() -> None:
+    assert "--allow-private-urls" in refusal_of("http://a.example/", UrlRules())
+
+
 ALLOWED = UrlRules(hosts=parse_hosts("a.example, *.B.example,c.example:8443,1.1.1.1"))
 
 

@@ -531,3 +531,55 @@ def test_a_creation_that_was_cut_off_begins_anew() -> None:
     turns = Turns(Counter, stored={"count": 3, "seen": ["half"]})
     turns.start("create", input=Raw(b'"whole"'))
     assert turns.document() == {"count": 0, "seen": ["whole"]}
+
+
+def test_a_state_that_cannot_be_saved_is_put_back_and_what_is_in_work_fails_too() -> None:
+    class Careless(Actor):
+        state: Any = {"n": 0}
+
+        @action
+        def add(self) -> int:
+            self.state["n"] += 1
+            found: int = self.state["n"]
+            return found
+
+        @action
+        def spoil(self) -> None:
+            self.state["o"] = object()
+
+        @action
+        def bury(self) -> None:
+            for _ in range(200_000):
+                self.state = {"s": self.state}
+
+        @action
+        async def spoil_and_wait(self) -> str:
+            self.spoil()
+            await self.delay(5)
+            return "done"
+
+    turns = Turns(Careless)
+    turns.start()
+    assert turns.action(2, "add") == 1
+    for number, name in ((3, "spoil"), (5, "bury")):
+        turns.action(number, name)
+        assert number in turns.errors
+        assert turns.action(number + 1, "add") == number // 2 + 1
+    turns.action(7, "spoil_and_wait")
+    assert turns.pending == 1
+    turns.complete()
+    assert 7 in turns.errors
+    assert turns.document() == {"n": 3}
+    assert turns.action(8, "add") == 4
+
+
+def test_awaiting_a_sleep_of_asyncio_says_what_can_be_awaited() -> None:
+    class Sleepy(Actor):
+        @action
+        async def nap(self) -> None:
+            await asyncio.sleep(0.1)
+
+    turns = Turns(Sleepy)
+    turns.start()
+    turns.action(2, "nap")
+    assert "awaits what its context gives (delay, spawn)" in turns.errors[2].message

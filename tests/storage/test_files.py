@@ -46,6 +46,45 @@ def test_a_new_data_directory_has_its_parts_with_their_modes(tmp_path: Path) -> 
         assert holder == {"pid": os.getpid(), "host": socket.gethostname(), "start": 0}
 
 
+def test_a_directory_that_others_may_read_is_closed_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    for place in (path, path / "blobs", path / "cache"):
+        place.mkdir()
+        place.chmod(0o755)
+    with DataDir(path).open(random=zeros, now_ms=0) as data:
+        assert [mode(place) for place in (data.path, data.blobs, data.cache)] == [0o700] * 3
+        assert data.had_mode == 0o755
+    with DataDir(path).open(random=zeros, now_ms=0) as data:
+        assert data.had_mode is None
+
+
+def test_a_directory_of_somebody_else_that_others_may_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o755)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(UnavailableError, match="belongs to another user"):
+        DataDir(tmp_path).open(random=zeros, now_ms=0)
+    assert mode(tmp_path) == 0o755
+
+
+@pytest.mark.anyio
+async def test_the_files_of_the_database_are_the_owners_only_also_those_that_were_there(tmp_path: Path) -> None:
+    data = DataDir(tmp_path)
+    path = data.database
+    files = [path, Path(f"{path}-wal"), Path(f"{path}-shm")]
+    before = os.umask(0o022)
+    try:
+        for _ in range(2):
+            driver = open_sqlite(data)
+            await driver.open()
+            assert [mode(each) for each in files] == [0o600] * 3
+            await driver.close()
+            path.chmod(0o644)
+    finally:
+        os.umask(before)
+
+
 def test_the_key_is_made_once(tmp_path: Path) -> None:
     DataDir(tmp_path).open(random=zeros, now_ms=0).close()
     data = DataDir(tmp_path)

@@ -2,8 +2,8 @@
 
 What it guarantees: no more jobs than cores at once and one of a tenant, fair between tenants, a bounded line; every job
 ends, by its own budget of CPU and memory or by the wall deadline, and with it its process; a job whose process was
-taken from it is tried once more. The zygote starts with the first job and is started anew when it died. `close` leaves
-no process behind.
+taken from it is tried once more. The zygote starts with the first job and is started anew when it died, or when it says
+nothing any more (it may be stopped, or swapped out). `close` leaves no process behind.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from host.model.errors import DormiceError, UnavailableError
 from host.model.limits import Limits
 from host.model.ports import Metrics
 from host.modules.compile import Progress, no_progress
+from host.modules.flights import Begin, anyhow
 from host.modules.jail.jobs import Budget, Done, Job
 from host.modules.jail.line import Line
 from host.modules.jail.process import ZygoteGone, ZygoteProcess
@@ -26,6 +27,9 @@ from host.telemetry.logging import get_logger
 __all__ = ["Jail"]
 
 ATTEMPTS = 2
+# Jobs in a row that come to no end by the clock, after which the zygote is taken to hang; a single one may be a child's
+# affair.
+SILENCES = 2
 
 log = get_logger("jail")
 
@@ -59,10 +63,11 @@ class Jail:
     def zygote_pid(self) -> int | None:
         return None if self._zygote is None else self._zygote.pid
 
-    async def run(self, tenant: str, job: Job, what: str, *, behind: bool = False) -> Done:
+    async def run(self, tenant: str, job: Job, what: str, *, behind: bool = False, begin: Begin = anyhow) -> Done:
         """Raises the tenant's error, `module/compile_budget`, or an UnavailableError, which is no verdict. `behind`:
-        when nobody else wants the place."""
+        when nobody else wants the place. `begin` is called with the place in hand, and may raise to give it back."""
         async with self._line.place(tenant, behind=behind):
+            begin()
             self._progress(what, done=False)
             began = self._clock.monotonic()
             try:
@@ -89,6 +94,7 @@ class Jail:
     async def _attempts(self, job: Job) -> Done:
         reason = ""
         for _ in range(ATTEMPTS):
+            zygote: ZygoteProcess | None = None
             try:
                 with self._clock.fail_after(self._seconds):
                     zygote = await self._ready()
@@ -97,6 +103,8 @@ class Jail:
             except (Lost, ZygoteGone, OSError) as error:
                 if isinstance(error, TimeoutError):  # an OSError by birth
                     reason = f"no end within {self._seconds} s"
+                    if zygote is not None:
+                        await self._unheard(zygote)
                     break
                 reason = str(error)
                 self._metrics.count("jail_jobs", "lost")
@@ -108,6 +116,15 @@ class Jail:
             detail=reason,
             retry_after=1.0,
         )
+
+    async def _unheard(self, zygote: ZygoteProcess) -> None:
+        zygote.silent += 1
+        if zygote.silent < SILENCES or self._zygote is not zygote:
+            return
+        self._zygote = None
+        self._metrics.count("jail_restarts")
+        log.warning("the jail's zygote hangs and is started anew", pid=zygote.pid, silent=zygote.silent)
+        await zygote.kill()
 
     async def _ready(self) -> ZygoteProcess:
         async with self._starting:

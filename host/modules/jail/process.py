@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import closing
 
+import anyio
 import msgspec
 from anyio.to_thread import run_sync
 
@@ -38,6 +39,8 @@ class ZygoteProcess:
         self._process = process
         self._control = control
         self.missing: tuple[str, ...] = ()
+        # Jobs in a row that came to no end by the clock, with no word from the zygote in between.
+        self.silent = 0
 
     @classmethod
     async def start(cls) -> ZygoteProcess:
@@ -80,7 +83,10 @@ class ZygoteProcess:
                 answer = None
             data.close()
             word = await receive_frame(life, MAX_WORD)
-            return answer, None if word is None else _ended.decode(word)
+            if word is None:
+                return answer, None
+            self.silent = 0
+            return answer, _ended.decode(word)
 
     def _launch(self, budget: Budget) -> tuple[socket.socket, socket.socket]:
         data, childs = socket.socketpair()
@@ -97,6 +103,13 @@ class ZygoteProcess:
         data.setblocking(False)
         life.setblocking(False)
         return data, life
+
+    async def kill(self) -> None:
+        """Ends one that is not to be talked to any more, and its children with it. What waits for its jobs is told."""
+        self._control.close()
+        self._process.kill()
+        with anyio.CancelScope(shield=True):
+            await run_sync(self._process.wait)
 
     async def stop(self, clock: Clock) -> None:
         """Ends it and every child. Returns when it is gone and reaped."""

@@ -8,6 +8,8 @@ instead, so that a transaction costs one trip. It stands on two details of aiosq
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +39,8 @@ _READER_PRAGMAS = ("PRAGMA query_only = ON", "PRAGMA mmap_size = 0", "PRAGMA cac
 
 
 def open_writer(path: Path, factory: type[sqlite3.Connection], busy_timeout: float) -> sqlite3.Connection:
-    """The one connection that writes. Transactions are begun and ended by hand."""
+    """The one connection that writes. Transactions are begun and ended by hand. The files are the owner's only."""
+    _make_private(path)
     conn = sqlite3.connect(
         path,
         timeout=busy_timeout,
@@ -55,6 +58,19 @@ def open_writer(path: Path, factory: type[sqlite3.Connection], busy_timeout: flo
         conn.close()
         raise
     return conn
+
+
+def _make_private(path: Path) -> None:
+    """SQLite would make the file as the umask says; it gives its log and index the mode of the file. A file that is
+    there is not opened: closing it would let go of every lock that this process has on it."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+            if each.exists() and each.stat().st_mode & 0o077:
+                each.chmod(0o600)
+    except OSError as error:
+        raise sqlite3.OperationalError(f"{path} cannot be made its owner's only: {error.strerror or error}") from error
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

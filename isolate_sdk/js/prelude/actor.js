@@ -1,7 +1,7 @@
 // What a module exports: actor({...}) in RivetKit's words, or a plain object (or class) with PartyKit's hooks. Both
 // become one definition, and the rest of the prelude knows only that.
 const RIVET_HOOKS = ['createState', 'createVars', 'onCreate', 'onUpgrade', 'onWake', 'onSleep', 'onDestroy', 'onRequest', 'onWebSocket', 'onAlarm'];
-const PLAIN_HOOKS = ['onStart', 'onUpgrade', 'onConnect', 'onMessage', 'onClose', 'onAlarm', 'onRequest'];
+const PLAIN_HOOKS = ['onStart', 'onUpgrade', 'onSleep', 'onDestroy', 'onConnect', 'onMessage', 'onClose', 'onAlarm', 'onRequest'];
 
 let definition = { hooks: createObject(null), actions: new PMap(), options: {}, state: undefined, vars: undefined };
 
@@ -91,6 +91,8 @@ const plainDefinition = (source) => {
   const hooks = readHooks(source, PLAIN_HOOKS), bound = createObject(null);
   if (hooks.onUpgrade) bound.onUpgrade = (c, from) => apply(hooks.onUpgrade, source, [from, c]);
   if (hooks.onStart) bound.onWake = (c) => apply(hooks.onStart, source, [c]);
+  if (hooks.onSleep) bound.onSleep = (c) => apply(hooks.onSleep, source, [c]);
+  if (hooks.onDestroy) bound.onDestroy = (c) => apply(hooks.onDestroy, source, [c]);
   if (hooks.onRequest) bound.onRequest = (c, request) => apply(hooks.onRequest, source, [request, c]);
   if (hooks.onAlarm) bound.onAlarm = (c, alarm) => apply(hooks.onAlarm, source, [alarm, c]);
   if (hooks.onConnect || hooks.onMessage || hooks.onClose) {

@@ -42,3 +42,8 @@ const saveState = () => {
   call(`{"call":"state_put","value":${text}}`);
   savedState = text;
 };
+
+// To what was saved last. Nothing was saved before only if there was no state, or if the actor's creation fails.
+const putStateBack = () => {
+  state = savedState === undefined ? undefined : native.revive(call('{"call":"state_get"}'), 1);
+};

@@ -2,51 +2,54 @@
 // returned is settled; the reply is built as text, so that nothing the tenant changed can get into it.
 let pending = 0;
 let settled = null;  // what this turn has settled, the last one first
+// What was in work when the state was put back has lost its changes, and must not succeed in a later turn.
+let putBacks = 0, lost = null;
 
-const settle = (id, body) => {
+const settle = (id, body, begun) => {
   pending--;
-  settled = { id, body, before: settled };
+  settled = { id, body: begun === putBacks ? body : lost, before: settled };
 };
 
-const settleError = (id, thrown) => settle(id, `"error":${errorJson(thrown)}`);
+const settleError = (id, thrown, begun) => settle(id, `"error":${errorJson(thrown)}`, begun);
 
 // `write` gives the JSON of a result, or '' for none.
-const settleResult = (id, value, write) => {
+const settleResult = (id, value, write, begun) => {
   let text;
   try {
     text = write(value);
   } catch (thrown) {
-    settleError(id, thrown);
+    settleError(id, thrown, begun);
     return;
   }
-  settle(id, text === '' ? '' : `"result":${text}`);
+  settle(id, text === '' ? '' : `"result":${text}`, begun);
 };
 
-const settleLater = async (id, promise, write) => {
+const settleLater = async (id, promise, write, begun) => {
   let value;
   try {
     value = await promise;
   } catch (thrown) {
-    settleError(id, thrown);
+    settleError(id, thrown, begun);
     return;
   }
-  settleResult(id, value, write);
+  settleResult(id, value, write, begun);
 };
 
 const isPromiseLike = (value) => isObject(value) && typeof value.then === 'function';
 
 const run = (id, handler, write) => {
   pending++;
+  const begun = putBacks;
   let value, later;
   try {
     value = handler();
     later = isPromiseLike(value);
   } catch (thrown) {
-    settleError(id, thrown);
+    settleError(id, thrown, begun);
     return;
   }
-  if (later) settleLater(id, value, write);
-  else settleResult(id, value, write);
+  if (later) settleLater(id, value, write, begun);
+  else settleResult(id, value, write, begun);
 };
 
 const nothing = () => '';
@@ -255,6 +258,14 @@ const finish = () => {
   } catch (thrown) {
     failure = `"error":${errorJson(thrown)}`;
     logThrown('the state cannot be saved', thrown);
+    try {
+      putStateBack();
+      lost = failure;
+      putBacks++;
+    } catch (again) {
+      // The next turn fails in the same way, and asks again.
+      logThrown('the state cannot be put back', again);
+    }
   }
   try {
     tellHolds();
