@@ -12,11 +12,13 @@ from host.model.errors import ErrorInfo
 __all__ = [
     "ActionCall",
     "ActionReply",
+    "ActionRequest",
     "HttpCall",
     "HttpReply",
     "Opened",
     "SocketClosed",
     "SocketMessage",
+    "Subscription",
 ]
 
 
@@ -35,6 +37,21 @@ class Opened(Struct, frozen=True):
     at: int
     session: bytes | None = None
     tenant: str = ""
+
+
+class ActionRequest(Struct, frozen=True):
+    """A call over a /connect socket. `id` is the client's, 64 bits unsigned; `args` is a Value: a JSON array."""
+
+    id: int
+    name: str
+    args: bytes
+
+
+class Subscription(Struct, frozen=True):
+    """A client of a /connect socket wants the events of this name from now on, or no longer."""
+
+    event: str
+    on: bool
 
 
 class SocketMessage(Struct, frozen=True):
