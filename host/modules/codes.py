@@ -84,8 +84,7 @@ class CodeStore:
             code = self._kept.get(key)
             if code is None:
                 loaded = await run_sync(self._artifacts.load, key, kind)
-                code = self._kept.get(key)  # made meanwhile
-                if code is None and loaded is not None:
+                if loaded is not None:
                     code = loaded.code
                     self._metrics.count("codes_loaded", "artifact")
                     self._kept.put(key, code)
@@ -109,9 +108,7 @@ class CodeStore:
         if code is None:
             made = await self._compiler.compile(await wasm(), what)
             made.check_abi(kind)
-            code = await run_sync(lambda: self._artifacts.keep(key, self._engine.serialize(made), kind))
-            self._metrics.count("codes_loaded", "compiled")
-            self._kept.put(key, code)
+            code = await self._keep(key, lambda: self._engine.serialize(made), kind)
         return None, code
 
     async def _admitted(
@@ -128,11 +125,20 @@ class CodeStore:
         if known is not None and code is not None:
             return known, code
         report, artifact = await admitter.admit(tenant, key, await wasm(), what, begin)
-        code = await run_sync(self._artifacts.keep, key, artifact, "wasm")
+        code = await self._keep(key, lambda: artifact, "wasm")
         await admitter.remember(key, report)
-        self._metrics.count("codes_loaded", "compiled")
-        self._kept.put(key, code)
         return report, code
+
+    async def _keep(self, key: str, artifact: Callable[[], bytes], kind: ModuleKind) -> Code:
+        """Keeps what was compiled, in the line of those who load it: none of them maps an artifact that is already on
+        disk while its code is not in memory yet, or there would be two codes of one module."""
+        async with self._loading.of(key):
+            code = await run_sync(lambda: self._artifacts.keep(key, artifact(), kind))
+            self._metrics.count("codes_loaded", "compiled")
+            kept = self._kept.get(key)  # loaded while it was compiled once more, for its report
+            if kept is None:
+                self._kept.put(key, code)
+        return kept or code
 
 
 def _given(wasm: bytes) -> Callable[[], Awaitable[bytes]]:

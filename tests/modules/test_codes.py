@@ -10,13 +10,16 @@ from pathlib import Path
 
 import anyio
 import pytest
+from anyio.to_thread import run_sync
 
+from host.isolate.abi import Kind
 from host.isolate.code import Code
 from host.isolate.engine import Engine
 from host.model.errors import TenantError, UnavailableError
 from host.modules.cache import ArtifactCache
 from host.modules.codes import ARTIFACT, CodeStore
 from host.modules.compile import Compiler
+from host.modules.machine_code import Loaded, MachineCode
 from host.telemetry.metrics import MetricsRegistry
 
 from .guests import guest, wat
@@ -75,6 +78,42 @@ async def test_many_who_want_the_same_code_have_it_compiled_once(engine: Engine,
     assert len({id(code) for code in got}) == 1
     assert bench.loaded() == (1, 0)
     assert bench.seen == [("compiling module x", False), ("compiling module x", True)]
+
+
+async def test_who_comes_while_the_artifact_is_written_waits_for_its_code_and_does_not_map_another(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(engine, tmp_path)
+    written, go = threading.Event(), threading.Event()
+    keep, load = MachineCode.keep, MachineCode.load
+    looked: list[str] = []
+    got: list[Code] = []
+
+    def keep_slowly(self: MachineCode, key: str, artifact: bytes, abi: Kind, note: bytes = b"") -> Code:
+        code = keep(self, key, artifact, abi, note)
+        written.set()
+        assert go.wait(10)
+        return code
+
+    def looked_for(self: MachineCode, key: str, abi: Kind) -> Loaded | None:
+        looked.append("after" if written.is_set() else "before")
+        return load(self, key, abi)
+
+    monkeypatch.setattr(MachineCode, "keep", keep_slowly)
+    monkeypatch.setattr(MachineCode, "load", looked_for)
+
+    async def want() -> None:
+        got.append(await bench.get())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(want)
+        assert await run_sync(written.wait, 10)
+        tasks.start_soon(want)
+        await anyio.wait_all_tasks_blocked()
+        go.set()
+    assert looked == ["before"]
+    assert got[0] is got[1]
+    assert bench.loaded() == (1, 0)
 
 
 async def test_the_first_going_away_leaves_the_others_with_their_code(engine: Engine, tmp_path: Path) -> None:
