@@ -123,6 +123,7 @@ CALLS = {
     "destroy": "asks for the end of the actor, for good",
     "keep_awake": "how many promises hold the actor awake, and its stop up",
     "timer": "deferred: answered by a `completion` event",
+    "timer_cancel": "whether the timer was outstanding; it counts no longer",
 }
 
 # When each step of the lifecycle is taken.

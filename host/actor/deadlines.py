@@ -90,6 +90,14 @@ class GuestTimers:
         self._runner.completions.append(Completion(call, self._runner.call_owners[call]))
         self._signal()
 
+    def end(self, call: int) -> None:
+        """The guest does not wait for it any more. One that is due already completes all the same."""
+        handle = self._timers.pop(call, None)
+        if handle is not None:
+            handle.cancel()
+            self._count(-1)
+            self._runner.call_owners.pop(call, None)
+
     def cancel(self) -> None:
         for handle in self._timers.values():
             handle.cancel()

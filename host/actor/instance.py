@@ -282,6 +282,7 @@ class Instance:
             self.ledger,
             self._log,
             start_timer=self._timers.start,
+            end_timer=self._timers.end,
             close=self._closes.by_guest,
             failpoints=self._services.failpoints,
         )

@@ -25,7 +25,7 @@ LOG_LIMITS = frozenset({"log_minute", "log_turn"})
 
 
 class Release:
-    """`start_timer` takes (call id, delay in ms); `close` ends a connection from this side."""
+    """`start_timer` takes (call id, delay in ms), `end_timer` a call id; `close` ends a connection from this side."""
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class Release:
         log: FilteringBoundLogger,
         *,
         start_timer: Callable[[int, int], None],
+        end_timer: Callable[[int], None],
         close: Callable[[str, int, str], None],
         failpoints: FailPoints = OFF,
     ) -> None:
@@ -43,6 +44,7 @@ class Release:
         self._ledger = ledger
         self._log = log
         self._start_timer = start_timer
+        self._end_timer = end_timer
         self._close = close
         self._failpoints = failpoints
 
@@ -68,6 +70,8 @@ class Release:
             self.settlement(settlement, acked)
         for timer in effects.timers:
             self._start_timer(timer.call, timer.after_ms)
+        for call in effects.ended_timers:
+            self._end_timer(call)
         if effects.logs or effects.refused:
             self.words(effects)
 

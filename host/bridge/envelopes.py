@@ -65,6 +65,7 @@ __all__ = [
     "StatePut",
     "StopEvent",
     "Timer",
+    "TimerCancel",
     "TimerStarted",
     "Turn",
     "TurnReply",
@@ -428,6 +429,13 @@ class TimerStarted(Struct, frozen=True):
     call: int
 
 
+class TimerCancel(Struct, frozen=True, tag_field="call", tag="timer_cancel", forbid_unknown_fields=True):
+    """Ends a timer of this start, by its call id: it no longer counts, and unless it is due already its completion does
+    not come. ok: true if it was outstanding."""
+
+    timer: int
+
+
 Call = (
     KvGet
     | KvPut
@@ -451,4 +459,5 @@ Call = (
     | Destroy
     | KeepAwake
     | Timer
+    | TimerCancel
 )

@@ -171,6 +171,10 @@ def _timer(turn: TurnContext, call: Any) -> Any:
     return e.TimerStarted(turn.timers.start(turn.recorder, turn.limits, call.after))
 
 
+def _timer_cancel(turn: TurnContext, call: Any) -> Any:
+    return turn.timers.cancel(turn.recorder, call.timer)
+
+
 def _given(field: Any) -> Any:
     return None if field is UNSET else field
 
@@ -209,4 +213,5 @@ HOST_CALLS: tuple[HostCall, ...] = (
     HostCall(e.Destroy, "destroy", None, _destroy),
     HostCall(e.KeepAwake, "sleep", None, _keep_awake),
     HostCall(e.Timer, "timer", e.TimerStarted, _timer),
+    HostCall(e.TimerCancel, "timer", bool, _timer_cancel),
 )

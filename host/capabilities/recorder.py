@@ -17,6 +17,7 @@ class TurnRecorder:
         "alarms",
         "connections",
         "destroy",
+        "ended_timers",
         "held",
         "kv",
         "logs",
@@ -39,6 +40,7 @@ class TurnRecorder:
         self.outputs: list[Output] = []
         self.logs: list[LogLine] = []
         self.timers: list[DeferredTimer] = []
+        self.ended_timers: list[int] = []
         self.sleep = False
         self.destroy = False
         self.held: tuple[int, int] | None = None
@@ -69,6 +71,7 @@ class TurnRecorder:
             outputs=tuple(self.outputs),
             logs=tuple(self.logs),
             timers=tuple(self.timers),
+            ended_timers=tuple(self.ended_timers),
             sleep=self.sleep,
             destroy=self.destroy,
             held=self.held,

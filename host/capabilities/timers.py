@@ -47,5 +47,18 @@ class Timers:
         recorder.timers.append(DeferredTimer(call, after))
         return call
 
+    def cancel(self, recorder: TurnRecorder, call: int) -> bool:
+        """Whether it was outstanding. One that this same turn asked for has not begun, and never does."""
+        if call not in self._outstanding:
+            return False
+        self._outstanding.remove(call)
+        self._shared -= 1
+        for at, timer in enumerate(recorder.timers):
+            if timer.call == call:
+                del recorder.timers[at]
+                return True
+        recorder.ended_timers.append(call)
+        return True
+
     def done(self, call: int) -> None:
         self._outstanding.discard(call)

@@ -84,7 +84,8 @@ class TurnEffects(Struct, frozen=True):
     or to None when cancelled. `connections` maps a conn to its new (state, tags). `held` is what holds the actor from
     now on, as (promises that keep it awake, promises that its stop waits for), or None for unchanged. `refused` counts
     the host calls that a limit refused, by its name. `logs_dropped` counts lines of this turn, `logs_told` those of
-    which the log is to say now that they were dropped. Sizes in raw bytes."""
+    which the log is to say now that they were dropped. `ended_timers` are the calls of earlier timers that the guest
+    does not wait for any more. Sizes in raw bytes."""
 
     kv: tuple[KvOp, ...] = ()
     state: bytes | None = None
@@ -93,6 +94,7 @@ class TurnEffects(Struct, frozen=True):
     outputs: tuple[Output, ...] = ()
     logs: tuple[LogLine, ...] = ()
     timers: tuple[DeferredTimer, ...] = ()
+    ended_timers: tuple[int, ...] = ()
     sleep: bool = False
     destroy: bool = False
     held: tuple[int, int] | None = None

@@ -59,6 +59,7 @@ class FailPoint(Enum):
     CALL_DESTROY = "call_destroy"
     CALL_KEEP_AWAKE = "call_keep_awake"
     CALL_TIMER = "call_timer"
+    CALL_TIMER_CANCEL = "call_timer_cancel"
     BEFORE_COMMIT = "before_commit"
     AFTER_COMMIT = "after_commit"
     BEFORE_ACK = "before_ack"

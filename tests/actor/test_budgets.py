@@ -26,6 +26,7 @@ const told = async (work) => {
 };
 export default actor({
   state: { text: "" },
+  vars: {},
   onRequest: async (c, request) => new Response(text(Number(new URL(request.url).searchParams.get("n")))),
   onWebSocket(c, ws) { ws.onmessage = (e) => ws.send(String(e.data.length)); },
   onAlarm: async (c, alarm) => {
@@ -58,6 +59,11 @@ export default actor({
       let set = 0;
       try { for (; set < n; set++) setTimeout(() => {}, 1e6); } catch (e) { return [set, e.code, e.metadata]; }
       return [set];
+    },
+    cleared(c, n) {
+      for (let i = 0; i < n; i++) clearTimeout(setTimeout(() => {}, 1e6));
+      clearTimeout(c.vars.last);
+      c.vars.last = setTimeout(() => {}, 1e6);
     },
     recurse: () => { const f = (n) => [f(n + 1)]; try { return f(0); } catch (e) { return e.name; } },
   },
@@ -317,6 +323,17 @@ async def test_timers_of_a_tenant_are_bounded_together(shelf: CodeShelf) -> None
         assert h.tenants.timer_room(TENANT) == (3, 10)
         assert await h.call(other, "timers", 2) == [2]
         await h.advance(1_001)
+        assert h.tenants.timer_room(TENANT) == (0, 10)
+
+
+async def test_a_timer_that_is_cleared_no_longer_counts(shelf: CodeShelf) -> None:
+    async with open_harness(shelf, limits=Limits(tenant_timers=10, timers=2)) as h:
+        await h.define(GREEDY)
+        actor = await h.actor(key="1")
+        for _ in range(3):
+            await h.call(actor, "cleared", 100)
+            assert h.tenants.timer_room(TENANT) == (1, 10)
+        await h.asleep(actor)
         assert h.tenants.timer_room(TENANT) == (0, 10)
 
 

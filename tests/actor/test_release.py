@@ -39,6 +39,7 @@ class Door:
             book or ledger(connection("c", 2), connection("d", 7)),
             get_logger("test"),
             start_timer=lambda *what: self.seen.append(("timer", *what)),
+            end_timer=lambda call: self.seen.append(("end of timer", call)),
             close=lambda *what: self.seen.append(("close_from_here", *what)),
         )
 
@@ -61,7 +62,9 @@ def test_outputs_leave_in_order_then_answers_then_one_acknowledgement_for_each_c
             TurnRecord(
                 call,
                 TurnEffects(
-                    outputs=(SendFrame("c", "3"), SendClose("d", 1000, "bye")), timers=(DeferredTimer(5, 100),)
+                    outputs=(SendFrame("c", "3"), SendClose("d", 1000, "bye")),
+                    timers=(DeferredTimer(5, 100),),
+                    ended_timers=(4,),
                 ),
                 (Settlement(call, reply=reply), Settlement(second)),
             ),
@@ -75,6 +78,7 @@ def test_outputs_leave_in_order_then_answers_then_one_acknowledgement_for_each_c
         ("close_from_here", "d", 1000, "bye"),
         ("answer", reply),
         ("timer", 5, 100),
+        ("end of timer", 4),
         ("ack", "c", 4),
     ]
 

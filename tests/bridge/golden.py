@@ -84,6 +84,7 @@ CALLS: dict[str, tuple[Struct, Any]] = {
     "destroy": (e.Destroy(), None),
     "keep_awake": (e.KeepAwake(2, 1), None),
     "timer": (e.Timer(250), e.TimerStarted(1)),
+    "timer_cancel": (e.TimerCancel(1), True),
 }
 
 ERRORS: dict[str, e.CallError] = {

@@ -51,6 +51,7 @@ MALFORMED: dict[str, list[str]] = {
     "destroy": ['"actor":"00112233445566778899aabbccddeeff"', '"now":true'],
     "keep_awake": ["", '"awake":1', '"awake":1,"wait":null', '"awake":1.5,"wait":0', '"awake":"1","wait":0'],
     "timer": ["", '"after":"1"', '"after":0.5', '"after":null'],
+    "timer_cancel": ["", '"timer":"1"', '"timer":1.5', '"timer":null', '"call":1'],
 }
 
 # Well-formed requests that the capability refuses, by call, with the error's name. Every call that can refuse has some.
@@ -238,6 +239,8 @@ def test_log_now_random_sleep_and_timer(guest: Guest) -> None:
     assert first != second
     assert guest.ok(e.Timer(250)) == e.TimerStarted(1)
     assert guest.ok(e.Timer(0)) == e.TimerStarted(2)
+    assert guest.ok(e.Timer(9)) == e.TimerStarted(3)
+    assert [guest.ok(e.TimerCancel(call)) for call in (3, 3, -1, 2**62)] == [True, False, False, False]
     assert guest.ok(e.Sleep()) is None
     assert guest.ok(e.Destroy()) is None
     assert guest.ok(e.KeepAwake(1, 1)) is None

@@ -99,6 +99,21 @@ def test_timers_get_ids_that_rise_and_are_bounded() -> None:
     assert recorder.effects().timers == (DeferredTimer(1, 0), DeferredTimer(2, MAX_DELAY), DeferredTimer(3, 5))
 
 
+def test_a_timer_that_is_ended_makes_room_at_once() -> None:
+    timers, recorder, limits = Timers(), TurnRecorder(), Limits(timers=2)
+    timers.share(8, 10)
+    first, second = timers.start(recorder, limits, 1), timers.start(recorder, limits, 2)
+    assert timers.cancel(recorder, first)
+    assert not timers.cancel(recorder, first)
+    assert not timers.cancel(recorder, 99)
+    assert timers.start(recorder, limits, 3) == 3
+    assert recorder.effects().timers == (DeferredTimer(second, 2), DeferredTimer(3, 3))
+    assert recorder.effects().ended_timers == ()
+    later = TurnRecorder()
+    assert timers.cancel(later, second)
+    assert later.effects().ended_timers == (second,)
+
+
 @pytest.mark.parametrize("after", [-1, MAX_DELAY + 1, 10**30])
 def test_a_delay_has_bounds(after: int) -> None:
     with pytest.raises(CallerError, match="delay"):

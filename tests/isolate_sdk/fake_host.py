@@ -29,6 +29,7 @@ class FakeHost:
         self.connections: list[dict[str, Any]] = []
         self.logs: list[tuple[str, str]] = []
         self.timers: list[tuple[int, int]] = []
+        self.ended_timers: list[int] = []
         self.held: list[tuple[int, int]] = []
         self.calls: list[str] = []
         self.refuse: dict[str, int | dict[str, Any]] = {}
@@ -114,6 +115,9 @@ class FakeHost:
                 self._call_id += 1
                 self.timers.append((self._call_id, call.after))
                 return {"call": self._call_id}
+            case env.TimerCancel():
+                self.ended_timers.append(call.timer)
+                return True
         return None
 
     def _list(self, call: env.KvList, data: Any, out: Buffers) -> Any:

@@ -141,6 +141,7 @@ def test_a_cleared_timer_does_not_run(new_guest: NewGuest) -> None:
     timer = guest.action("later", 1).result
     guest.action("clear", timer)
     guest.action("clear", 999)
+    assert guest.host.ended_timers == [1]
     guest.complete(1)
     assert guest.action("look").result == []
 

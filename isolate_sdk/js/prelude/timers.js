@@ -1,5 +1,5 @@
 // Timers: each is a deferred call of the host, answered by a completion. They are never durable and do not hold the
-// actor awake; a cleared timer's completion comes all the same and is ignored.
+// actor awake. One that is cleared is ended at the host too; if it was due by then, its completion is ignored.
 const LONGEST = 2147483647;
 const timersByCall = new PMap();
 const timersById = new PMap();
@@ -28,6 +28,11 @@ const clearTimer = (id) => {
   if (!timer) return;
   mapDelete(timersById, id);
   mapDelete(timersByCall, timer.call);
+  try {
+    call(`{"call":"timer_cancel","timer":${timer.call}}`);
+  } catch (_) {
+    // Over the turn's budget: the timer counts until its time, and its completion is ignored.
+  }
 };
 
 // The host answers a deferred call.
