@@ -3,13 +3,16 @@
 Strict about what could hurt (depth, lengths beyond the data, items without number, shared references that expand,
 duplicate keys, bytes left over), generous about how others write the same thing: byte strings, typed arrays of bytes,
 big numbers, undefined and sets in CBOR's own form become our tags.
+
+Numbers follow JavaScript's CBOR: an integer of eight bytes is a BigInt there, and a number beyond 32 bits is a float.
+So such a number is written as a float here, and a whole float of that size is read as the integer that it is.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+import re
 from typing import Any
 
 import cbor2
@@ -17,12 +20,16 @@ import msgspec
 
 from host.model.errors import CallerError
 from host.wire.strict_json import MAX_DEPTH, MAX_SAFE_INTEGER
-from host.wire.values import ArrayBuffer, BigInt, ValueSet, check_tags, check_value, to_tree
+from host.wire.values import BigInt, ValueSet, check_tags, check_value, to_tree
 
-__all__ = ["MAX_ITEMS", "cbor_to_value", "dumps", "value_to_cbor"]
+__all__ = ["MAX_ITEMS", "cbor_to_json", "cbor_to_value", "dumps", "value_to_cbor"]
 
 # An item of one byte becomes an object of 56 and more: four MiB of them would be half a GiB and seconds of work.
 MAX_ITEMS = 262_144
+
+_MAX_INT = 2**32  # what JavaScript's CBOR writes as an integer lies below, on both sides of zero
+_LONG_NUMBER = re.compile(rb"[0-9]{10}")
+_WIDE = re.compile(rb"[\x1b\x3b]")
 
 _json = msgspec.json.Encoder()
 _json_decoder = msgspec.json.Decoder()
@@ -38,6 +45,16 @@ def _bytes(value: Any, immutable: bool) -> bytes:
     return value
 
 
+def _positive(value: Any, immutable: bool) -> BigInt:
+    if immutable or not isinstance(value, bytes):
+        raise cbor2.CBORDecodeError("a big number is made of bytes, and no key")
+    return BigInt(int.from_bytes(value, "big"))
+
+
+def _negative(value: Any, immutable: bool) -> BigInt:
+    return BigInt(-1 - _positive(value, immutable))
+
+
 def _set(value: Any, immutable: bool) -> ValueSet:
     if not isinstance(value, list | tuple):
         raise cbor2.CBORDecodeError("tag 258 needs an array")
@@ -51,36 +68,33 @@ def _self_described(value: Any, immutable: bool) -> Any:
 # Dates, fractions, regular expressions, addresses have no Value; 25, 28, 29 and 256 are references, which can be
 # cyclic or expand beyond any bound. Every tag that the library knows is named here, unknown ones go to the hook.
 _REFUSED = (0, 1, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 260, 261, 1004, 43000)
-_TAGS = dict.fromkeys(_REFUSED, _refuse) | {64: _bytes, 258: _set, 55799: _self_described}
+_TAGS = dict.fromkeys(_REFUSED, _refuse) | {
+    2: _positive,
+    3: _negative,
+    64: _bytes,
+    258: _set,
+    55799: _self_described,
+}
 
 
-def value_to_cbor(raw: bytes) -> bytes:
-    """A Value as CBOR; raises `request/invalid`."""
-    check_value(raw)
-    return cbor2.dumps(_json_decoder.decode(raw))
+def value_to_cbor(raw: bytes, *, checked: bool = False) -> bytes:
+    """A Value as CBOR; raises `request/invalid`, but not for one that `check_value` has let through (`checked`)."""
+    if not checked:
+        check_value(raw)
+    tree = _json_decoder.decode(raw)
+    return cbor2.dumps(_to_floats(tree) if _LONG_NUMBER.search(raw) else tree)
 
 
 def cbor_to_value(data: bytes) -> bytes:
     """CBOR as a Value; raises `request/invalid`."""
-    if len(data) > MAX_ITEMS and _has_more_items(data, MAX_ITEMS):
-        raise _invalid(f"it has more than {MAX_ITEMS} items")
-    source = io.BytesIO(data)
-    try:
-        decoder = cbor2.CBORDecoder(
-            source,
-            semantic_decoders=_TAGS,
-            tag_hook=_refuse,
-            max_depth=MAX_DEPTH,
-            allow_duplicate_keys=False,
-            strict_hashable_types=True,
-        )
-        tree = _to_tree(decoder.decode(), MAX_DEPTH)
-    except (cbor2.CBORError, ValueError, OverflowError, MemoryError, RecursionError) as error:
-        raise _invalid(str(error.__cause__ or error)) from None
-    if source.tell() != len(data):
-        raise _invalid("bytes are left over after the first item")
+    tree = _decode(data, MAX_DEPTH)
     check_tags(tree)
     return _json.encode(tree)
+
+
+def cbor_to_json(data: bytes, *, max_depth: int = MAX_DEPTH) -> bytes:
+    """The same for a document that holds Values somewhere inside: nobody has looked at their tags."""
+    return _json.encode(_decode(data, max_depth))
 
 
 def dumps(value: Any) -> bytes:
@@ -88,19 +102,45 @@ def dumps(value: Any) -> bytes:
     return cbor2.dumps(to_tree(value))
 
 
-def _has_more_items(data: bytes, allowed: int) -> bool:
-    """Steps from head to head without looking at the nesting. Where a head is none the decoder has the word."""
+def _decode(data: bytes, max_depth: int) -> Any:
+    if len(data) > MAX_ITEMS or _WIDE.search(data):
+        data = _survey(data)
+    source = io.BytesIO(data)
+    try:
+        decoder = cbor2.CBORDecoder(
+            source,
+            semantic_decoders=_TAGS,
+            tag_hook=_refuse,
+            max_depth=max_depth + 1,  # a number that `_survey` has marked is a level of its own
+            allow_duplicate_keys=False,
+            strict_hashable_types=True,
+        )
+        tree = _to_tree(decoder.decode(), max_depth)
+    except (cbor2.CBORError, ValueError, OverflowError, MemoryError, RecursionError) as error:
+        raise _invalid(str(error.__cause__ or error)) from None
+    if source.tell() != len(data):
+        raise _invalid("bytes are left over after the first item")
+    return tree
+
+
+def _survey(data: bytes) -> bytes:
+    """Counts the items, stepping from head to head without looking at the nesting (where a head is none the decoder
+    has the word), and marks integers of eight bytes, whose width the decoder would not tell: they become big numbers
+    in CBOR's own form."""
     at, size, items = 0, len(data), 0
+    wide: list[int] = []
     while at < size:
         items += 1
-        if items > allowed:
-            return True
+        if items > MAX_ITEMS:
+            raise _invalid(f"it has more than {MAX_ITEMS} items")
         head = data[at]
         low = head & 0x1F
         at += 1
         if low >= 24:
             if low > 27:  # an indefinite length, a break, or nothing that there is
                 continue
+            if head == 0x1B or head == 0x3B:
+                wide.append(at - 1)
             width = 1 << (low - 24)
             length = int.from_bytes(data[at : at + width], "big")
             at += width
@@ -108,34 +148,62 @@ def _has_more_items(data: bytes, allowed: int) -> bool:
             length = low
         if 0x40 <= head < 0x80:  # the content of a string
             at += length
-    return False
+    if not wide:
+        return data
+    pieces: list[bytes] = []
+    done = 0
+    for at in wide:
+        pieces += (data[done:at], b"\xc2\x48" if data[at] == 0x1B else b"\xc3\x48")
+        done = at + 1
+    return b"".join((*pieces, data[done:]))
 
 
 def _to_tree(item: Any, room: int) -> Any:
     """CBOR's own forms to tags. Lists stay as they are: a tag that is already there travels as a list."""
-    if room < 0:
-        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
-    if item is None or isinstance(item, bool | str):
+    kind = type(item)
+    if room > 0:
+        if kind is list or kind is tuple:
+            return [_to_tree(each, room - 1) for each in item]
+        if kind is dict:
+            if not all(type(key) is str for key in item):
+                raise ValueError("the keys of a map must be text")
+            return {key: _to_tree(each, room - 1) for key, each in item.items()}
+        if kind is BigInt or kind is bytes:
+            return to_tree(item)
+        if kind is ValueSet:
+            return ["$Set", [_to_tree(each, room - 2) for each in item.items]]
+        if item is cbor2.undefined:
+            return ["$Undefined", 0]
+    if item is None or kind is str or kind is bool:
         return item
-    if isinstance(item, int):
-        return to_tree(BigInt(item)) if abs(item) > MAX_SAFE_INTEGER else item
-    if isinstance(item, float):
+    if kind is int:
+        return item  # of four bytes at most: wider ones have been marked
+    if kind is float:
+        if item.is_integer() and _MAX_INT <= abs(item) <= MAX_SAFE_INTEGER:
+            return int(item)
         if not math.isfinite(item):
             raise ValueError("NaN and infinities cannot be sent")
         return item
-    if isinstance(item, list | tuple):
-        return [_to_tree(each, room - 1) for each in item]
-    if isinstance(item, Mapping):
-        if not all(isinstance(key, str) for key in item):
-            raise ValueError("the keys of a map must be text")
-        return {key: _to_tree(each, room - 1) for key, each in item.items()}
-    if isinstance(item, bytes | ArrayBuffer):
-        return to_tree(item)
-    if isinstance(item, ValueSet):
-        return ["$Set", [_to_tree(each, room - 2) for each in item.items]]
-    if item is cbor2.undefined:
-        return ["$Undefined", 0]
-    raise ValueError(f"a {type(item).__name__} is not accepted")
+    if room <= 0:
+        raise ValueError("it is nested too deep")
+    raise ValueError(f"a {kind.__name__} is not accepted")
+
+
+def _to_floats(item: Any) -> Any:
+    """The tree of a Value, its numbers beyond 32 bits as floats. What no float can hold stays an integer."""
+    kind = type(item)
+    if kind is int:
+        if -_MAX_INT <= item < _MAX_INT:
+            return item
+        try:
+            return float(item)
+        except OverflowError:
+            return item
+    if kind is list:
+        return [_to_floats(each) for each in item]
+    if kind is dict:
+        return {key: _to_floats(each) for key, each in item.items()}
+    return item
 
 
 def _invalid(reason: str) -> CallerError:

@@ -43,6 +43,42 @@ def test_native_forms_become_tags(item: Any, raw: bytes) -> None:
     assert cbor_to_value(cbor2.dumps(item)) == raw
 
 
+@pytest.mark.parametrize(
+    ("data", "raw"),
+    [
+        ("1b0000000000000001", b'["$BigInt","1"]'),  # eight bytes are a BigInt, whatever they hold
+        ("3b0000000000000000", b'["$BigInt","-1"]'),
+        ("a16161" + "1b00000000ffffffff", b'{"a":["$BigInt","4294967295"]}'),
+        ("c24101", b'["$BigInt","1"]'),
+        ("1affffffff", b"4294967295"),
+        ("3affffffff", b"-4294967296"),
+        ("fb4278bcfe56800000", b"1700000000000"),  # a whole number that no four bytes hold
+        ("fb4000000000000000", b"2.0"),
+        ("fb4340000000000000", b"9007199254740992.0"),
+        ("491b00000000000001ff", b'["$Uint8Array","GwAAAAAAAAH/"]'),
+    ],
+)
+def test_numbers_are_read_as_javascript_writes_them(data: str, raw: bytes) -> None:
+    assert cbor_to_value(bytes.fromhex(data)) == raw
+
+
+@pytest.mark.parametrize(
+    ("raw", "data"),
+    [
+        (b"4294967295", "1affffffff"),
+        (b"4294967296", "fb41f0000000000000"),
+        (b"[-4294967296,-4294967297]", "823affffffff" + "fbc1f0000000100000"),
+        (b'{"a":1700000000000}', "a16161fb4278bcfe56800000"),
+    ],
+)
+def test_numbers_are_written_so_that_javascript_reads_numbers(raw: bytes, data: str) -> None:
+    assert value_to_cbor(raw).hex() == data
+
+
+def test_a_number_that_no_float_holds_is_written_all_the_same() -> None:
+    assert value_to_cbor(b"1" + b"0" * 400).startswith(b"\xc2")
+
+
 def test_indefinite_lengths_are_read() -> None:
     assert cbor_to_value(bytes.fromhex("9f01bf616102ff5f41014102ffff")) == b'[1,{"a":2},["$Uint8Array","AQI="]]'
 
