@@ -26,12 +26,11 @@ from host.cli.demo_story import NAME
 from host.cli.examples import example_source
 from host.cli.target import run
 from host.clock import SystemClock
-from host.selftest.figures import Result, Summary, p99
+from host.selftest.figures import TARGET_RATIO, Result, Summary, p99
 
 __all__ = ["hostile_host", "selftest"]
 
 FULL_MUTANTS = 200_000
-TARGET_RATIO = 3.0
 # Where nobody's terminal says how wide it is, tables are as wide as their rows need.
 PIPED_WIDTH = 150
 
@@ -145,6 +144,13 @@ def _conclude(console: Console, summary: Summary) -> None:
             f"its p99: {_ms(p99(summary.before))} before cases, {_ms(p99(summary.during))} while they ran: "
             f"x {ratio:.1f}, {verdict} the target of {TARGET_RATIO:g}"
         )
+    again = sum(result.measured > 1 for result in summary.results)
+    console.print(
+        f"case by case: {len(summary.results) - len(summary.slow)} of {len(summary.results)} within the target, "
+        f"{again} of them measured three times"
+    )
+    for result in summary.slow:
+        console.print(f"  {result.name}: {_ms(result.before)} → {_ms(result.during)}", markup=False)
     _tell_memory(console, summary.rss_start, summary.rss_end)
     for line in [*summary.trouble, *summary.wrong_answers]:
         console.print(f"✗ {line}", style="bold red", markup=False)
@@ -189,6 +195,7 @@ def _as_json(summary: Summary) -> str:
             "rss_start": summary.rss_start,
             "rss_end": summary.rss_end,
             "trouble": summary.trouble,
+            "cases_above_the_target": [result.name for result in summary.slow],
             "cases": [asdict(result) for result in summary.results],
         },
         indent=2,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-__all__ = ["Result", "Summary", "p99"]
+__all__ = ["TARGET_RATIO", "Result", "Summary", "median_of", "p99"]
+
+# What a neighbour's p99 may come to while somebody is hostile, as a multiple of what it is without.
+TARGET_RATIO = 3.0
 
 
 def p99(seconds: Sequence[float]) -> float | None:
@@ -31,6 +34,26 @@ class Result:
     during: float | None
     counted: tuple[str, ...] = ()
     rss: int | None = None
+    measured: int = 1
+    """How many times it ran; the times are those of the run with the median ratio."""
+
+    @property
+    def ratio(self) -> float | None:
+        return self.during / self.before if self.before and self.during else None
+
+    @property
+    def slow(self) -> bool:
+        """The neighbour felt it more than it may."""
+        return self.ratio is not None and self.ratio > TARGET_RATIO
+
+
+def median_of(runs: Sequence[Result]) -> Result:
+    """What several runs of one case came to: the times of the one with the median ratio, and not contained if any was
+    not."""
+    ranked = sorted(runs, key=lambda run: run.ratio or 0.0)
+    middle = replace(ranked[len(ranked) // 2], measured=len(runs))
+    escaped = next((run for run in runs if not run.contained), None)
+    return middle if escaped is None else replace(middle, outcome=escaped.outcome, contained=False)
 
 
 @dataclass(slots=True)
@@ -48,6 +71,11 @@ class Summary:
     @property
     def contained(self) -> bool:
         return not self.trouble and not self.wrong_answers and all(result.contained for result in self.results)
+
+    @property
+    def slow(self) -> list[Result]:
+        """Cases that a neighbour feels more than it may, the worst first."""
+        return sorted((result for result in self.results if result.slow), key=lambda one: -(one.ratio or 0.0))
 
     @property
     def ratio(self) -> float | None:

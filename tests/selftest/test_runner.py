@@ -12,7 +12,7 @@ from host.cli.selftest import hostile_host
 from host.clock import SystemClock
 from host.selftest.case import Case
 from host.selftest.escaped import Escaped
-from host.selftest.figures import Summary, p99
+from host.selftest.figures import Result, Summary, median_of, p99
 from host.selftest.lab import Lab
 from host.selftest.mutation_run import run_mutants
 from host.selftest.runner import run_corpus
@@ -44,7 +44,9 @@ def case(name: str, run: object, *, counter: tuple[str, ...] = (), seconds: floa
 async def run(host: tuple[HostProcess, str], *cases: Case) -> Summary:
     process, token = host
     with anyio.fail_after(60):
-        return await run_corpus(process, token, cases, SystemClock(), lambda _: None, settle=0.05, at_least=0.05)
+        return await run_corpus(
+            process, token, cases, SystemClock(), lambda _: None, settle=0.05, at_least=0.05, again=0
+        )
 
 
 async def test_a_case_that_is_contained_is_said_to_be(host: tuple[HostProcess, str]) -> None:
@@ -86,6 +88,43 @@ def test_the_percentile_is_one_of_the_values() -> None:
     assert p99([]) is None
     assert p99([3.0]) == 3.0
     assert p99([float(n) for n in range(100)]) == 99.0
+
+
+def measured(before: float, during: float, *, contained: bool = True) -> Result:
+    outcome = "fine" if contained else "it got out"
+    return Result("a", "nothing", "test", "nothing", outcome, contained, 1.0, before, during)
+
+
+def test_of_several_runs_of_a_case_the_median_counts() -> None:
+    result = median_of([measured(1.0, 90.0), measured(1.0, 2.0), measured(1.0, 1.5)])
+    assert (result.during, result.measured, result.slow) == (2.0, 3, False)
+    assert median_of([measured(1.0, 9.0), measured(1.0, 2.0), measured(1.0, 8.0)]).slow
+
+
+def test_a_case_that_gets_out_once_is_not_contained_however_often_it_does_not() -> None:
+    result = median_of([measured(1.0, 9.0, contained=False), measured(1.0, 2.0), measured(1.0, 1.5)])
+    assert (result.contained, result.outcome) == (False, "it got out")
+
+
+def test_cases_that_are_felt_too_much_are_named_the_worst_first() -> None:
+    summary = Summary(results=[measured(1.0, 4.0), measured(1.0, 2.9), measured(1.0, 40.0)])
+    assert [one.during for one in summary.slow] == [40.0, 4.0]
+
+
+async def test_a_case_that_seems_to_be_felt_too_much_is_measured_again(host: tuple[HostProcess, str]) -> None:
+    process, token = host
+    tenants: list[str] = []
+
+    async def runs(lab: Lab) -> str:
+        tenants.append(lab.tenant)
+        return "done"
+
+    with anyio.fail_after(60):
+        summary = await run_corpus(
+            process, token, [case("a", runs)], SystemClock(), lambda _: None, settle=0.05, at_least=0.05, target=0.0
+        )
+    assert [result.measured for result in summary.results] == [3]
+    assert len(set(tenants)) == 3
 
 
 def test_nothing_is_contained_that_has_trouble() -> None:
