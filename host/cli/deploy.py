@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from host.cli import typescript
 from host.cli.actors import moment
 from host.cli.target import DEFAULT, Endpoint, Namespace, with_host
 from host.client.client import Client
 from host.client.records import DefinitionInfo, DeployHistory, RollbackInfo
-from host.model.errors import CallerError
+from host.model.errors import CallerError, DormiceError
 
 __all__ = ["deploy", "deploys", "rollback", "rollout"]
 
@@ -29,7 +30,7 @@ Percent = Annotated[int | None, typer.Option("--percent", min=0, max=100, help="
 def deploy(
     name: Annotated[str, typer.Argument(help="The definition's name.")],
     file: Annotated[
-        Path | None, typer.Argument(exists=True, dir_okay=False, help="A module: .js, .mjs or .wasm.")
+        Path | None, typer.Argument(exists=True, dir_okay=False, help="A module: .js, .mjs, .wasm, or .ts (by esbuild).")
     ] = None,
     url: Annotated[str | None, typer.Option("--url", help="Let the host load the module from here.")] = None,
     sha256: Annotated[str | None, typer.Option("--sha256", help="What the module at the URL must hash to.")] = None,
@@ -39,24 +40,36 @@ def deploy(
     endpoint: Endpoint = DEFAULT,
     namespace: Namespace = "default",
 ) -> None:
-    """Deploy a module under a name: a FILE, or --url together with --sha256. Actors take it up at their next wake."""
+    """Deploy a module under a name: a FILE, or --url together with --sha256. Actors take it up at their next wake.
+
+    TypeScript goes through the esbuild of the file's npm project: types are stripped, what it imports is bundled.
+    """
     given = {"percent": percent, "now": now or None, "rate": rate}
     rollout = {key: value for key, value in given.items() if value is not None}
     more: dict[str, Any] = {"rollout": rollout} if rollout else {}
 
     async def work(host: Client) -> DefinitionInfo:
         if file is not None and url is None and sha256 is None:
+            if file.suffix.lower() in typescript.SUFFIXES:
+                return await _deploy_typescript(host, name, file, more)
             kind = _TYPES.get(file.suffix.lower())
             if kind is None:
-                raise CallerError(
-                    "module", "unsupported_type", f"{file.name} has none of the endings {', '.join(_TYPES)}"
-                )
+                known = ", ".join([*_TYPES, *typescript.SUFFIXES])
+                raise CallerError("module", "unsupported_type", f"{file.name} has none of the endings {known}")
             return await host.deploy(name, file.read_bytes(), kind, **more)
         if file is None and url is not None and sha256 is not None:
             return await host.deploy_url(name, url, sha256, **more)
         raise CallerError("request", "invalid", "give either a FILE, or --url together with --sha256")
 
     _tell(with_host(endpoint, namespace, work))
+
+
+async def _deploy_typescript(host: Client, name: str, file: Path, more: dict[str, Any]) -> DefinitionInfo:
+    bundle = await typescript.build(file)
+    try:
+        return await host.deploy(name, bundle.code, _TYPES[".js"], **more)
+    except DormiceError as error:
+        raise bundle.told(error) from error
 
 
 def rollout(
