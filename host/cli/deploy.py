@@ -30,7 +30,8 @@ Percent = Annotated[int | None, typer.Option("--percent", min=0, max=100, help="
 def deploy(
     name: Annotated[str, typer.Argument(help="The definition's name.")],
     file: Annotated[
-        Path | None, typer.Argument(exists=True, dir_okay=False, help="A module: .js, .mjs, .wasm, or .ts (by esbuild).")
+        Path | None,
+        typer.Argument(exists=True, dir_okay=False, help="A module: .js, .mjs, .wasm, .ts (by esbuild)."),
     ] = None,
     url: Annotated[str | None, typer.Option("--url", help="Let the host load the module from here.")] = None,
     sha256: Annotated[str | None, typer.Option("--sha256", help="What the module at the URL must hash to.")] = None,
@@ -65,7 +66,7 @@ def deploy(
 
 
 async def _deploy_typescript(host: Client, name: str, file: Path, more: dict[str, Any]) -> DefinitionInfo:
-    bundle = await typescript.build(file)
+    bundle = typescript.build(file)
     try:
         return await host.deploy(name, bundle.code, _TYPES[".js"], **more)
     except DormiceError as error:

@@ -12,9 +12,7 @@ from msgspec import Struct
 
 __all__ = ["SourceMap", "read_source_map"]
 
-_DIGITS = {
-    char: value for value, char in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
-}
+_DIGITS = {char: value for value, char in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")}
 
 
 class _Document(Struct, frozen=True):
@@ -70,7 +68,7 @@ def read_source_map(document: bytes) -> SourceMap:
 
 
 def _numbers(segment: str) -> list[int]:
-    """Base64 VLQ: five bits a digit, the lowest first; a sixth bit says that more follow; the sign is the lowest bit."""
+    """Base64 VLQ: five bits a digit, the lowest first, a sixth says that more follow; the lowest of all is the sign."""
     numbers, value, shift = [], 0, 0
     for char in segment:
         digit = _DIGITS.get(char)

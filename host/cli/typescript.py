@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from subprocess import DEVNULL
 from tempfile import TemporaryDirectory
 
-import anyio
 import msgspec
 
 from host.cli.source_map import SourceMap, read_source_map
@@ -26,6 +26,8 @@ SUFFIXES = (".ts", ".mts", ".tsx")
 EXTERNAL = ("rivetkit", "isolate")
 # What QuickJS-NG takes as it is; newer syntax is rewritten.
 TARGET = "es2023"
+# Where npm ran no install scripts, esbuild sits behind a script, which adds its own stack to what esbuild says.
+WRAPPER = "\nnode:"
 
 
 class Bundle:
@@ -49,7 +51,9 @@ class Bundle:
             return error
         source, line, column = found
         path = os.path.relpath((self._folder / source).resolve())
-        return TenantError(error.group, error.code, f"{error.message} = {path}:{line}:{column}", metadata=error.metadata)
+        return TenantError(
+            error.group, error.code, f"{error.message} = {path}:{line}:{column}", metadata=error.metadata
+        )
 
 
 def esbuild_for(file: Path) -> str | None:
@@ -61,7 +65,7 @@ def esbuild_for(file: Path) -> str | None:
     return shutil.which("esbuild")
 
 
-async def build(file: Path) -> Bundle:
+def build(file: Path) -> Bundle:
     """Raises a CallerError without esbuild, a TenantError with what esbuild says of the source."""
     program = esbuild_for(file)
     if program is None:
@@ -72,16 +76,16 @@ async def build(file: Path) -> Bundle:
             "in its folder or one above it (or put esbuild into PATH), or deploy a .js file",
         )
     with TemporaryDirectory(prefix="dormice-") as path:
-        folder = Path(path).resolve()
+        folder = Path(os.path.realpath(path))
         made = folder / "module.js"
         command = [
-            *(program, str(file.resolve()), "--bundle", "--format=esm", "--platform=neutral", f"--target={TARGET}"),
+            *(program, os.path.realpath(file), "--bundle", "--format=esm", "--platform=neutral", f"--target={TARGET}"),
             *("--main-fields=module,main", "--charset=utf8", "--sourcemap=external", "--log-level=warning"),
             *(f"--external:{name}" for name in EXTERNAL),
             f"--outfile={made}",
         ]
-        done = await anyio.run_process(command, check=False, stdin=DEVNULL)
-        said = done.stderr.decode("utf-8", "replace").strip()
+        done = subprocess.run(command, check=False, stdin=DEVNULL, capture_output=True)
         if done.returncode != 0:
+            said = done.stderr.decode("utf-8", "replace").partition(WRAPPER)[0].strip()
             raise TenantError("module", "js_syntax", f"esbuild does not take {file.name}:\n{said or done.returncode}")
         return Bundle(made.read_bytes(), read_source_map(made.with_name("module.js.map").read_bytes()), folder)
