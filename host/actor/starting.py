@@ -87,6 +87,8 @@ class Start:
         self._record = replace(self._record, held_version=None)
 
     def check_time(self) -> None:
+        """D8: what an attempt comes to after its deadline (a guest that was made, a start that settled) counts for
+        nothing; that attempt is over, and the next one has to come to it by itself."""
         if self._services.clock.monotonic() >= self.deadline:
             raise StartFailed(self._too_late(TOO_LONG))
 
@@ -121,6 +123,7 @@ class Start:
                     continue
                 if settlement.error is not None:
                     raise StartFailed(settlement.error, settlement.detail)
+                self.check_time()
                 self.settled = True
                 self.started_at = self._services.clock.now_ms()
                 self.reply = settlement.start or StartReply()

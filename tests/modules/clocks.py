@@ -34,6 +34,7 @@ class HandClock(RealClock):
 
     def __init__(self) -> None:
         self.now = 1_000.0
+        self.on_wait: Callable[[], None] = lambda: None
         self._open: list[tuple[float, anyio.CancelScope]] = []
 
     def now_ms(self) -> int:
@@ -58,6 +59,7 @@ class HandClock(RealClock):
         with anyio.CancelScope() as scope:
             entry = (self.now + seconds, scope)
             self._open.append(entry)
+            self.on_wait()
             try:
                 yield
             finally:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import anyio
 
-__all__ = ["children_of", "environment_of", "exists", "open_files", "resident", "until"]
+__all__ = ["children_of", "environment_of", "exists", "gone", "open_files", "resident"]
 
 
 def children_of(pid: int) -> list[int]:
@@ -52,8 +51,14 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-async def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Waits for something that another process does."""
-    with anyio.fail_after(seconds):
-        while not holds():  # noqa: ASYNC110 - another process sets no event of ours
-            await anyio.sleep(0.01)
+async def gone(*pids: int) -> None:
+    """Returns when none of them runs any more. They may be zombies then, and need not be children of this process."""
+    for pid in pids:
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            await anyio.wait_readable(descriptor)
+        finally:
+            os.close(descriptor)

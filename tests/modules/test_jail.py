@@ -18,12 +18,12 @@ from host.model.errors import CallerError, DormiceError, TenantError, Unavailabl
 from host.model.limits import Limits
 from host.modules.jail.jail import Jail
 from host.modules.jail.jobs import Admit, Compile, Job
-from host.telemetry.metrics import MetricsRegistry
 
 from .bombs import FUNCTIONS, LOOPS
 from .clocks import HandClock, RealClock
 from .guests import guest, with_manifest
-from .processes import children_of, environment_of, exists, open_files, resident, until
+from .jail_events import Happenings, ToldMetrics, clean, told_of_work
+from .processes import children_of, environment_of, exists, gone, open_files, resident
 
 pytestmark = [
     pytest.mark.anyio,
@@ -44,7 +44,10 @@ def engine() -> Iterator[Engine]:
 
 class Bench:
     def __init__(self, clock: RealClock | None = None, places: int | None = 2, **limits: int) -> None:
-        self.metrics = MetricsRegistry()
+        self.happenings = Happenings()
+        self.metrics = ToldMetrics(self.happenings.tell)
+        if isinstance(clock, HandClock):
+            clock.on_wait = self.happenings.tell
         # a machine that is busy with other tests may take its time
         limits.setdefault("compile_time", 100_000)
         self.jail = Jail(clock or RealClock(), Limits(**limits), self.metrics, places=places)
@@ -58,18 +61,27 @@ class Bench:
             await self.run(job, tenant)
         except DormiceError as error:
             self.failed.append(error)
+            self.happenings.tell()
 
     def zygote(self) -> int:
         assert self.jail.zygote_pid is not None
         return self.jail.zygote_pid
 
     def children(self) -> list[int]:
-        return children_of(self.zygote())
+        return [] if self.jail.zygote_pid is None else children_of(self.zygote())
 
     async def child(self) -> int:
-        """The one child, when there is one."""
-        await until(lambda: self.jail.zygote_pid is not None and len(self.children()) == 1)
-        return self.children()[0]
+        """The one child, when there is one and it has begun with its job."""
+        (child,) = await self.some(1)
+        return child
+
+    async def some(self, count: int) -> list[int]:
+        """The children, when there are so many."""
+        await self.happenings.until(lambda: len(self.children()) == count)
+        return self.children()
+
+    async def counted(self, name: str, reason: str, count: int) -> None:
+        await self.happenings.until(lambda: self.metrics.counter(name, reason) == count)
 
 
 @asynccontextmanager
@@ -77,7 +89,7 @@ async def jailed(
     clock: RealClock | None = None, places: int | None = 2, patience: float = 120.0, **limits: int
 ) -> AsyncIterator[Bench]:
     bench = Bench(clock, places, **limits)
-    with anyio.fail_after(patience):
+    with anyio.fail_after(patience), told_of_work(bench.happenings.tell):
         try:
             yield bench
         finally:
@@ -175,7 +187,7 @@ async def test_a_child_that_is_killed_has_its_job_done_by_another() -> None:
     async with jailed(compile_cpu=1_000) as bench, anyio.create_task_group() as tasks:
         tasks.start_soon(bench.fails, BOMB)
         os.kill(await bench.child(), signal.SIGKILL)
-        await until(lambda: bench.metrics.counter("jail_jobs", "lost") == 1)
+        await bench.counted("jail_jobs", "lost", 1)
     assert [error.name for error in bench.failed] == ["module/compile_budget"]
 
 
@@ -184,7 +196,7 @@ async def test_a_job_that_is_lost_twice_is_nobodys_verdict() -> None:
         tasks.start_soon(bench.fails, BOMB)
         for lost in (1, 2):
             os.kill(await bench.child(), signal.SIGKILL)
-            await until(lambda lost=lost: bench.metrics.counter("jail_jobs", "lost") == lost)  # type: ignore[misc]
+            await bench.counted("jail_jobs", "lost", lost)
     (error,) = bench.failed
     assert (error.name, error.retryable, error.retry_after) == ("node/compiler_down", True, 1.0)
     assert isinstance(error, UnavailableError)
@@ -205,8 +217,8 @@ async def test_a_zygote_that_dies_takes_its_children_along_and_is_started_anew()
         tasks.start_soon(bench.fails, BOMB)
         child, first = await bench.child(), bench.zygote()
         os.kill(first, signal.SIGKILL)
-        await until(lambda: not exists(child))
-        await until(lambda: bench.jail.zygote_pid not in (None, first))
+        await gone(child)
+        await bench.happenings.until(lambda: bench.jail.zygote_pid not in (None, first))
     assert [error.name for error in bench.failed] == ["module/compile_budget"]
     assert bench.metrics.counter("jail_restarts") == 1
 
@@ -217,8 +229,9 @@ async def test_who_stops_waiting_has_the_child_killed() -> None:
             tasks.start_soon(bench.run, BOMB)
             child = await bench.child()
             tasks.cancel_scope.cancel()
-        await until(lambda: not bench.children())
-        assert not exists(child)
+        await gone(child)
+        await clean(bench.jail)
+        assert bench.children() == []
         await bench.run()
 
 
@@ -227,10 +240,12 @@ async def test_a_job_that_does_not_end_by_the_clock_is_given_up() -> None:
     async with jailed(clock, compile_time=30_000) as bench, anyio.create_task_group() as tasks:
         await bench.run()
         tasks.start_soon(bench.fails, BOMB)
-        os.kill(await bench.child(), signal.SIGSTOP)
+        child = await bench.child()
+        os.kill(child, signal.SIGSTOP)
         clock.advance(31)
-        await until(lambda: bool(bench.failed))
-        await until(lambda: not bench.children())
+        await gone(child)
+        await clean(bench.jail)
+        assert bench.children() == []
     (error,) = bench.failed
     assert error.name == "node/compiler_down"
     assert "30.0 s" in (error.detail or "")
@@ -247,7 +262,7 @@ async def test_a_zygote_that_hangs_is_replaced_after_two_jobs_without_an_end() -
                 assert bench.jail.zygote_pid == first
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(bench.fails, SMALL)
-                    await until(lambda: clock.waits == 1)
+                    await bench.happenings.until(lambda: clock.waits == 1)
                     clock.advance(31)
                 assert len(bench.failed) == failures
             assert not exists(first)
@@ -279,8 +294,7 @@ async def test_closing_ends_every_process_also_while_jobs_run() -> None:
     async with jailed(places=2) as bench, anyio.create_task_group() as tasks:
         tasks.start_soon(bench.fails, BOMB, "a")
         tasks.start_soon(bench.fails, BOMB, "b")
-        await until(lambda: bench.jail.zygote_pid is not None and len(bench.children()) == 2)
-        processes = [bench.zygote(), *bench.children()]
+        processes = [*await bench.some(2), bench.zygote()]
         await bench.jail.close()
     assert [error.name for error in bench.failed] == ["node/draining"] * 2
     assert [pid for pid in processes if exists(pid)] == []
@@ -307,7 +321,9 @@ async def test_two_hundred_jobs_leave_no_trace() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(some, "a")
             tasks.start_soon(some, "b")
-        await until(lambda: not bench.children() and len(open_files(bench.zygote())) <= 6)
+        await clean(bench.jail)
+        assert bench.children() == []
+        assert len(open_files(bench.zygote())) <= 6
         assert len(open_files(os.getpid())) == ours
         assert resident(bench.zygote()) - size < 1024 * 1024
         assert bench.metrics.counter("jail_jobs", "done") == 201
@@ -322,7 +338,8 @@ async def test_the_zygote_inherits_nothing(monkeypatch: pytest.MonkeyPatch) -> N
             await bench.run()
             names = environment_of(bench.zygote())
             # the control socket and the pipe of its signals; 0 and 1 are /dev/null, 2 is the host's
-            await until(lambda: len(open_files(bench.zygote())) <= 6)
+            await clean(bench.jail)
+            assert len(open_files(bench.zygote())) <= 6
             assert os.getsid(bench.zygote()) == bench.zygote()
             assert os.getpriority(os.PRIO_PROCESS, bench.zygote()) > os.getpriority(os.PRIO_PROCESS, 0)
     finally:
@@ -340,15 +357,17 @@ from host.modules.jail.jail import Jail
 from host.modules.jail.jobs import Compile
 from host.telemetry.metrics import MetricsRegistry
 from tests.modules.bombs import LOOPS
-from tests.modules.processes import children_of, until
+from tests.modules.jail_events import told_of_work
+from tests.modules.processes import children_of
 
 async def main():
-    jail = Jail(SystemClock(), Limits(), MetricsRegistry())
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(jail.run, "t", Compile(LOOPS, "default"), "a job")
-        await until(lambda: jail.zygote_pid is not None and len(children_of(jail.zygote_pid)) == 1)
-        sys.stdout.write(f"{jail.zygote_pid} {children_of(jail.zygote_pid)[0]}\\n")
-        sys.stdout.flush()
+    jail, begun = Jail(SystemClock(), Limits(), MetricsRegistry()), anyio.Event()
+    with told_of_work(begun.set):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(jail.run, "t", Compile(LOOPS, "default"), "a job")
+            await begun.wait()
+            sys.stdout.write(f"{jail.zygote_pid} {children_of(jail.zygote_pid)[0]}\\n")
+            sys.stdout.flush()
 
 anyio.run(main)
 """
@@ -364,7 +383,7 @@ async def test_a_host_that_is_killed_leaves_no_process() -> None:
             processes = [int(pid) for pid in line.split()]
             assert [exists(pid) for pid in processes] == [True, True]
             host.kill()
-            await until(lambda: not any(exists(pid) for pid in processes))
+            await gone(*processes)
 
 
 @pytest.mark.parametrize("program", ["/bin/false", "/nowhere/python"])
@@ -385,7 +404,8 @@ async def test_no_more_wait_than_there_is_room_for() -> None:
         tasks.start_soon(bench.fails, BOMB, "a")
         await bench.child()
         tasks.start_soon(bench.fails, SMALL, "b")
-        await until(lambda: bench.jail.waiting == 1)
+        await anyio.lowlevel.checkpoint()
+        assert bench.jail.waiting == 1
         with pytest.raises(UnavailableError) as caught:
             await bench.run(tenant="c")
     assert caught.value.name == "node/full"

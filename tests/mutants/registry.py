@@ -15,6 +15,7 @@ INVARIANTS = tuple(f"D{number}" for number in range(1, 11))
 D = "tests/actor/test_invariants.py::"
 AHEAD = "tests/actor/test_settled_ahead.py::"
 LOSS = "tests/actor/test_isolate_loss.py::"
+STALE = "tests/actor/test_stale_starts.py::"
 CONNECTION = "tests/gateway/test_connection.py::"
 LETTERS = "tests/gateway/test_dead_letters.py::"
 STORAGE = "tests/storage/test_conformance.py::"
@@ -208,6 +209,16 @@ MUTANTS = (
         lies.answers(True),
         (STORAGE + "test_a_unit_that_does_not_fit_is_fenced_and_leaves_nothing",),
         "fits all",
+    ),
+    Mutant(
+        "D8",
+        "host.actor.starting:Start.check_time",
+        lies.nothing,
+        (
+            STALE + "test_a_guest_that_is_made_after_the_deadline_is_closed_and_never_entered",
+            STALE + "test_a_start_that_settles_after_the_deadline_has_failed_and_nothing_of_it_is_written",
+        ),
+        "takes what comes too late",
     ),
     Mutant(
         "D9",
