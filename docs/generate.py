@@ -70,6 +70,8 @@ MEANINGS = {
     "actor/empty_name": "a name is missing",
     "actor/input_too_large": "the creation input is larger than `input`",
     "actor/method_not_allowed": "another HTTP method is needed here",
+    "actor/call_too_deep": "calls from actor to actor go deeper than `call_depth`: a cycle without an end, most often",
+    "actor/call_timed_out": "the actor that was called did not answer within `call_timeout`; it may still have acted",
     "actor/action_timed_out": "the handler did not settle within `handler_timeout`",
     "actor/aborted": "the actor restarted while this was in work; it may have taken effect in part",
     "actor/starting": "the actor is starting",
@@ -80,6 +82,9 @@ MEANINGS = {
     "actor/destroyed": "the actor was destroyed meanwhile",
     "actor/restarted": "the actor restarted and this connection cannot hibernate",
     "actor/poison_message": "a message faulted on each of its attempts and was given up",
+    "fetch/refused": "a request to the outside that is not allowed; in the guest only",
+    "fetch/failed": "the server of a request to the outside did not answer as it should; in the guest only",
+    "fetch/timeout": "the server of a request to the outside was too slow; in the guest only",
     "message/incoming_too_long": "a client's message is larger than `message`",
     "message/outgoing_too_long": "what the guest sends is larger than `message` or `action`",
     "storage/unavailable": "storage cannot be written or read for now; try again",
@@ -124,6 +129,9 @@ CALLS = {
     "keep_awake": "how many promises hold the actor awake, and its stop up",
     "timer": "deferred: answered by a `completion` event",
     "timer_cancel": "whether the timer was outstanding; it counts no longer",
+    "fetch": "deferred: an HTTP request to the outside, if the definition allows it",
+    "actor_call": "deferred: an action of another actor of the namespace",
+    "call_cancel": "no completion of a `fetch` or `actor_call` comes any more",
 }
 
 # When each step of the lifecycle is taken.

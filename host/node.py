@@ -27,6 +27,7 @@ from host.gateway.server import HostServer, bind
 from host.gateway.sockets import SocketGateway
 from host.isolate.engine import Engine
 from host.isolate.executor import CpuMeter, Executor
+from host.model.calls import Caller, CallOutcome, DeferredCall
 from host.model.clock import Clock
 from host.model.errors import GuestFault, UnavailableError
 from host.model.failpoints import OFF, FailPoint, FailPoints, parse_failpoint
@@ -93,6 +94,10 @@ class _WakeRelay:
         if self.placement is not None:
             self.placement.destroy_asked(actor_id)
 
+    def start_call(self, caller: Caller, call: DeferredCall, done: Callable[[CallOutcome], None]) -> Callable[[], None]:
+        assert self.placement is not None, "only an actor that placement has started makes calls"
+        return self.placement.calls.start_call(caller, call, done)
+
 
 @asynccontextmanager
 async def open_node(
@@ -148,6 +153,7 @@ async def open_node(
             definitions=Registry(storage, modules, registered, clock=clock, metrics=metrics),
             gateway=sockets,
             wake=relay,
+            calls=relay,
             tenants=tenants,
             clock=clock,
             metrics=metrics,

@@ -24,6 +24,7 @@ from host.actor.turns import Completion, HopResult, Settlement, TurnRecord
 from host.bridge.envelopes import (
     ActionEvent,
     AlarmEvent,
+    CallError,
     CompletionEvent,
     Event,
     RequestEvent,
@@ -37,6 +38,7 @@ from host.bridge.envelopes import (
 )
 from host.bridge.reply import Reply, bad_reply
 from host.model.clock import Clock
+from host.model.effects import TurnEffects
 from host.model.errors import DormiceError, ErrorInfo, GuestFault
 from host.model.failpoints import FailPoint
 from host.model.limits import Limits
@@ -122,12 +124,11 @@ class HopRunner:
         entry: Entry | None
         now = max(self._clock.now_ms(), self._last_now)
         event: Event
-        if self.completions:
-            done = self.completions.popleft()
+        done = self._next_completion(result)
+        if done is not None:
             entry = done.owner
-            event = CompletionEvent(id=self.next_event_id(), call=done.call)
+            event = self._completion_of(done)
             self.call_owners.pop(done.call, None)
-            self._calls.timer_done(done.call)
             if entry is not None:
                 entry.calls -= 1
         else:
@@ -165,10 +166,7 @@ class HopRunner:
             result.fault = GuestFault("trap", "the actor's isolate had to be given up", detail=str(error))
             result.faulted = entry
             return False
-        for timer in effects.timers:
-            self.call_owners[timer.call] = entry
-            if entry is not None:
-                entry.calls += 1
+        self._own_calls(entry, effects)
         # The turn ended well: what it did goes into the ledger, in this order.
         if isinstance(event, SocketOpenedEvent) and entry is not None and isinstance(entry.payload, Opened):
             self._store_connection(entry.payload)
@@ -177,6 +175,29 @@ class HopRunner:
             self.settle(settlement)
         result.turns.append(TurnRecord(entry, effects, settled))
         return True
+
+    def _own_calls(self, entry: Entry | None, effects: TurnEffects) -> None:
+        """A deferred call belongs to the event in whose turn it was made, until it completes or is given up."""
+        for call in (*effects.timers, *effects.deferred):
+            self.call_owners[call.call] = entry
+            if entry is not None:
+                entry.calls += 1
+        for cancelled in effects.cancelled:
+            owner = self.call_owners.pop(cancelled, None)
+            if owner is not None:
+                owner.calls -= 1
+
+    def _next_completion(self, result: HopResult) -> Completion | None:
+        """The next one that somebody waits for."""
+        while self.completions:
+            done = self.completions.popleft()
+            if done.outcome is None:
+                self._calls.timer_done(done.call)
+                return done
+            result.completed.append(done.call)
+            if self._calls.call_done(done.call):
+                return done
+        return None
 
     def settle(self, settlement: Settlement) -> None:
         """Takes a settled event out of work; its line goes on. Called between hops too, for what the host settles."""
@@ -238,7 +259,25 @@ class HopRunner:
             self.dropped_alarms.append(entry.payload)
         return None
 
+    @property
+    def outstanding(self) -> int:
+        """Calls to other actors and to the outside whose answers the guest has not got."""
+        return self._calls.outstanding
+
     # --- events out ----------------------------------------------------------------------------------------------
+
+    def _completion_of(self, done: Completion) -> CompletionEvent:
+        event_id, outcome = self.next_event_id(), done.outcome
+        if outcome is None:
+            return CompletionEvent(event_id, done.call)
+        if outcome.error is not None:
+            error = outcome.error
+            metadata = UNSET if error.metadata is None else Raw(error.metadata)
+            return CompletionEvent(
+                event_id, done.call, error=CallError(error.group, error.code, error.message, metadata)
+            )
+        body = UNSET if outcome.body is None else outcome.body
+        return CompletionEvent(event_id, done.call, Raw(outcome.result), body=body)
 
     def _event_of(self, entry: Entry) -> Event:
         payload, event_id = entry.payload, entry.event_id
@@ -248,7 +287,13 @@ class HopRunner:
                 return SocketMessageEvent(event_id, payload.conn_id, index, text=payload.data, attempt=entry.attempt)
             return SocketMessageEvent(event_id, payload.conn_id, index, data=payload.data, attempt=entry.attempt)
         if isinstance(payload, ActionCall):
-            return ActionEvent(event_id, payload.name, Raw(payload.args))
+            return ActionEvent(
+                event_id,
+                payload.name,
+                Raw(payload.args),
+                caller=payload.caller or UNSET,
+                caller_name=payload.caller_name or UNSET,
+            )
         if isinstance(payload, HttpCall):
             return RequestEvent(event_id, payload.method, payload.path, list(payload.headers), payload.body)
         if isinstance(payload, AlarmRow):

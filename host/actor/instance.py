@@ -31,6 +31,7 @@ from host.actor.ledger import Ledger
 from host.actor.lines import Lines
 from host.actor.mailbox import Mailbox
 from host.actor.options import Options
+from host.actor.outgoing import OutgoingCalls
 from host.actor.reconcile import rebind, reconcile
 from host.actor.release import Release
 from host.actor.services import Services
@@ -132,7 +133,8 @@ class Instance:
         if self._guest is None or not self._resting:
             return False
         runner = self._runner
-        return runner.gate_open and not runner.unsettled and not runner.has_work and self._stopping.may_evict
+        busy = runner.unsettled or runner.outstanding or runner.has_work
+        return runner.gate_open and not busy and self._stopping.may_evict
 
     @property
     def ends(self) -> bool:
@@ -176,6 +178,7 @@ class Instance:
             self._stopping.stop_idling()
             if self._guest is not None:
                 self._timers.cancel()
+                self._calls.close()
                 self._deadlines.cancel()
                 # Whoever is still in work here, after a destroy above all, is not left without an answer.
                 self._charging.give_back()
@@ -265,6 +268,16 @@ class Instance:
         self._timers = GuestTimers(
             self._runner, self._clock, self.signal, lambda change: tenants.count_timers(tenant, change)
         )
+        self._calls = OutgoingCalls(
+            self._record,
+            self._limits,
+            self._runner,
+            self._services.calls,
+            tenants,
+            self._metrics,
+            self._log,
+            self.signal,
+        )
         self._deadlines = Deadlines(self._runner, self._clock, self.signal)
         self._charging = Charging(self.ledger, self._runner, self._mailbox, self._clock, self._limits)
         self._intake = Intake(
@@ -283,6 +296,8 @@ class Instance:
             self._log,
             start_timer=self._timers.start,
             end_timer=self._timers.end,
+            start_call=self._calls.start,
+            cancel_call=self._calls.cancel,
             close=self._closes.by_guest,
             failpoints=self._services.failpoints,
         )
@@ -396,6 +411,7 @@ class Instance:
     def _after_commit(self, result: HopResult, host_settled: list[Settlement]) -> None:
         assert self._guest is not None
         self._guest.calls.state.committed()
+        self._calls.delivered(result.completed)
         for entry in result.started:
             entry.committed = True
         if self._release.hop(result):

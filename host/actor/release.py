@@ -1,7 +1,7 @@
 """The output gate: what a hop produced leaves here, after its commit and never before (D1).
 
 Frames and closes go in the order in which they were made; then the answers, then one cumulative acknowledgement for
-each connection (D3); timers start now.
+each connection (D3); timers and calls start now.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from host.actor.entries import Entry, Kind
 from host.actor.ledger import Ledger
 from host.actor.turns import HopResult, Settlement, TurnRecord
+from host.model.calls import DeferredCall
 from host.model.effects import SendFrame, TurnEffects
 from host.model.failpoints import OFF, FailPoint, FailPoints
 from host.model.ports import GatewayPort, Metrics
@@ -25,7 +26,8 @@ LOG_LIMITS = frozenset({"log_minute", "log_turn"})
 
 
 class Release:
-    """`start_timer` takes (call id, delay in ms), `end_timer` a call id; `close` ends a connection from this side."""
+    """`start_timer` takes (call id, delay in ms), `end_timer` a call id; `start_call` and `cancel_call` begin and cut
+    off a call; `close` ends a connection from this side."""
 
     def __init__(
         self,
@@ -36,6 +38,8 @@ class Release:
         *,
         start_timer: Callable[[int, int], None],
         end_timer: Callable[[int], None],
+        start_call: Callable[[DeferredCall], None],
+        cancel_call: Callable[[int], None],
         close: Callable[[str, int, str], None],
         failpoints: FailPoints = OFF,
     ) -> None:
@@ -45,6 +49,8 @@ class Release:
         self._log = log
         self._start_timer = start_timer
         self._end_timer = end_timer
+        self._start_call = start_call
+        self._cancel_call = cancel_call
         self._close = close
         self._failpoints = failpoints
 
@@ -72,6 +78,10 @@ class Release:
             self._start_timer(timer.call, timer.after_ms)
         for call in effects.ended_timers:
             self._end_timer(call)
+        for deferred in effects.deferred:
+            self._start_call(deferred)
+        for cancelled in effects.cancelled:
+            self._cancel_call(cancelled)
         if effects.logs or effects.refused:
             self.words(effects)
 

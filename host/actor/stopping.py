@@ -1,8 +1,8 @@
 """Stopping: from the wish to sleep to the moment at which the isolate may go.
 
-Idle is who has nothing to do, nothing waiting, no keep-awake, and no connection that cannot hibernate; timers do not
-count. A stop begins with the stop event and ends when everything has settled, promises of keepAwake and waitUntil
-included, or with the grace, which nothing lengthens.
+Idle is who has nothing to do, nothing waiting, no call outstanding, no keep-awake, and no connection that cannot
+hibernate; timers do not count. A stop begins with the stop event and ends when everything has settled, promises of
+keepAwake and waitUntil included, or with the grace, which nothing lengthens.
 """
 
 from __future__ import annotations
@@ -91,10 +91,11 @@ class Stopping:
     # --- the idle clock ------------------------------------------------------------------------------------------
 
     def arm_idle(self, runner: HopRunner, seconds: float) -> None:
-        """The idle clock runs while nothing is in work and nothing waits (timers do not count)."""
+        """The idle clock runs while nothing is in work, nothing waits and no call is outstanding (timers do not
+        count)."""
         if self.entry is not None:
             return
-        busy = runner.unsettled or not self._mailbox.empty or self._awake or not self.hibernates
+        busy = runner.unsettled or runner.outstanding or not self._mailbox.empty or self._awake or not self.hibernates
         if busy or self.reason is not None:
             self._idle_until = None
             return
@@ -112,7 +113,7 @@ class Stopping:
 
     def _idle_over(self, runner: HopRunner) -> None:
         over = self._idle_until is not None and self._clock.monotonic() >= self._idle_until
-        if over and self._mailbox.empty and not runner.unsettled:
+        if over and self._mailbox.empty and not runner.unsettled and not runner.outstanding:
             self.request("sleep")
 
     def _cancel(self) -> None:

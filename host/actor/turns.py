@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from host.actor.entries import Entry
 from host.bridge.envelopes import StartReply
+from host.model.calls import CallOutcome
 from host.model.effects import CommitUnit, TurnEffects
 from host.model.errors import ErrorInfo, GuestFault
 from host.model.tunnel import ActionReply, HttpReply
@@ -16,10 +17,11 @@ __all__ = ["Completion", "HopResult", "Settlement", "TurnRecord"]
 
 
 class Completion(Struct, frozen=True):
-    """The answer to a deferred call; `owner` is the event in whose turn the call was made."""
+    """The answer to a deferred call; `owner` is the event in whose turn the call was made. A timer has no outcome."""
 
     call: int
     owner: Entry | None
+    outcome: CallOutcome | None = None
 
 
 class Settlement(Struct, frozen=True):
@@ -44,11 +46,13 @@ class TurnRecord(Struct, frozen=True):
 @dataclass(slots=True)
 class HopResult:
     """What one hop did: the turns that ended well, perhaps a fault after them, and the unit to commit (None if nothing
-    durable changed). `started` lists the entries whose delivery began in it; `last_words` is what the guest logged in
-    the turn that faulted: it has to be seen why, whatever becomes of the hop."""
+    durable changed). `started` lists the entries whose delivery began in it, `completed` the calls whose answer is with
+    the guest, or was dropped because nobody waits for it; `last_words` is what the guest logged in the turn that
+    faulted: it has to be seen why, whatever becomes of the hop."""
 
     turns: list[TurnRecord] = field(default_factory=list)
     started: list[Entry] = field(default_factory=list)
+    completed: list[int] = field(default_factory=list)
     fault: GuestFault | None = None
     faulted: Entry | None = None
     last_words: TurnEffects = field(default_factory=TurnEffects)

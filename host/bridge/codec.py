@@ -17,7 +17,9 @@ from host.bridge.envelopes import (
     Bin,
     Call,
     CallError,
+    CompletionEvent,
     Event,
+    Fetch,
     KvDelete,
     KvDeleteRange,
     KvGet,
@@ -173,7 +175,7 @@ def _lift_event(event: Event, buffers: list[bytes]) -> Event:
         data = event.data  # type: ignore[union-attr]
         if type(data) is bytes and len(data) >= INLINE_BELOW:
             return msgspec.structs.replace(event, data=_lift(data, buffers))
-    elif kind is RequestEvent:
+    elif kind is RequestEvent or kind is CompletionEvent:
         body = event.body  # type: ignore[union-attr]
         if type(body) is bytes and len(body) >= INLINE_BELOW:
             return msgspec.structs.replace(event, body=_lift(body, buffers))
@@ -210,6 +212,10 @@ def _resolve_data(call: Any, source: Buffers) -> Any:
     return SocketSend(call.conn, call.text, source.take(call.data)) if type(call.data) is Bin else call
 
 
+def _resolve_body(call: Any, source: Buffers) -> Any:
+    return msgspec.structs.replace(call, body=source.take(call.body)) if type(call.body) is Bin else call
+
+
 _RESOLVE: dict[type, Callable[[Any, Buffers], Any]] = {
     KvGet: _resolve_keys,
     KvDelete: _resolve_keys,
@@ -217,4 +223,5 @@ _RESOLVE: dict[type, Callable[[Any, Buffers], Any]] = {
     KvList: _resolve_bounds,
     KvDeleteRange: _resolve_bounds,
     SocketSend: _resolve_data,
+    Fetch: _resolve_body,
 }

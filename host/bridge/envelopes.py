@@ -24,6 +24,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 __all__ = [
     "ActionEvent",
+    "ActorCall",
     "AlarmCancel",
     "AlarmEvent",
     "AlarmInfo",
@@ -33,10 +34,14 @@ __all__ = [
     "Bin",
     "Buffer",
     "Call",
+    "CallCancel",
     "CallError",
+    "CallStarted",
     "CompletionEvent",
     "Destroy",
     "Event",
+    "Fetch",
+    "FetchResult",
     "HttpReply",
     "KeepAwake",
     "KvDelete",
@@ -111,12 +116,15 @@ class StopEvent(Struct, frozen=True, tag_field="type", tag="stop"):
 
 
 class ActionEvent(Struct, frozen=True, tag_field="type", tag="action", omit_defaults=True):
-    """A named call. `args` is a Value: a JSON array. The result is a Value."""
+    """A named call. `args` is a Value: a JSON array. The result is a Value. When another actor made it, `caller` and
+    `caller_name` are its id and name: the host says so, not the caller."""
 
     id: int
     name: str
     args: Raw
     conn: str | UnsetType = UNSET
+    caller: str | UnsetType = UNSET
+    caller_name: str | UnsetType = UNSET
 
 
 class RequestEvent(Struct, frozen=True, tag_field="type", tag="request"):
@@ -183,13 +191,14 @@ class CallError(Struct, frozen=True, omit_defaults=True):
 
 
 class CompletionEvent(Struct, frozen=True, tag_field="type", tag="completion", omit_defaults=True):
-    """The answer to a deferred call (`timer`), by the call id that the host gave out. It settles nothing itself:
-    the guest does not list it in `settled`."""
+    """The answer to a deferred call (`timer`, `fetch`, `actor_call`), by the call id that the host gave out. It settles
+    nothing itself: the guest does not list it in `settled`. `body` comes with the result of a `fetch`."""
 
     id: int
     call: int
     result: Raw | UnsetType = UNSET
     error: CallError | UnsetType = UNSET
+    body: Buffer | UnsetType = UNSET
 
 
 Event = (
@@ -436,6 +445,60 @@ class TimerCancel(Struct, frozen=True, tag_field="call", tag="timer_cancel", for
     timer: int
 
 
+class CallStarted(Struct, frozen=True):
+    """What `fetch` and `actor_call` answer: the id that the completion will carry."""
+
+    call: int
+
+
+class Fetch(Struct, frozen=True, tag_field="call", tag="fetch", forbid_unknown_fields=True, omit_defaults=True):
+    """Deferred: an HTTP request to the outside, as far as the definition allows it. ok is {"call": id}; it starts after
+    the commit of the turn. The completion has a `FetchResult` and the body, or an error. `timeout` in ms. An
+    outstanding one holds the actor awake and ends with its isolate."""
+
+    url: str
+    method: str = "GET"
+    headers: list[tuple[str, str]] = []
+    body: Buffer = b""
+    redirect: Literal["follow", "error", "manual"] = "follow"
+    timeout: int | UnsetType = UNSET
+
+
+class FetchResult(Struct, frozen=True):
+    """The result of a `fetch`; the body is beside it. `url` is the one that answered."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    url: str
+    redirected: bool
+
+
+class ActorCall(
+    Struct, frozen=True, tag_field="call", tag="actor_call", forbid_unknown_fields=True, omit_defaults=True
+):
+    """Deferred: an action of an actor of the same namespace. The target is `name` and `key`, found (`get`), found or
+    made (`getOrCreate`) or made (`create`), or the actor of the id `actor`. `args` is a JSON array, `input` what a new
+    actor is created with. ok is {"call": id}; it starts after the commit of the turn. The completion has the action's
+    result or error; without `action` only the target is looked up: {"actor", "name", "key", "created"}. `timeout` in
+    ms. An outstanding one holds the actor awake and ends with its isolate."""
+
+    name: str = ""
+    key: list[str] = []
+    method: Literal["get", "getOrCreate", "create"] = "get"
+    action: str | UnsetType = UNSET
+    args: Raw | UnsetType = UNSET
+    input: Raw | UnsetType = UNSET
+    actor: str | UnsetType = UNSET
+    timeout: int | UnsetType = UNSET
+
+
+class CallCancel(Struct, frozen=True, tag_field="call", tag="call_cancel", forbid_unknown_fields=True):
+    """Gives up an outstanding `fetch` or `actor_call`: it is cut off after the commit of the turn, and no completion of
+    it comes any more. What it has done already stays done. ok: true if it was outstanding."""
+
+    which: int
+
+
 Call = (
     KvGet
     | KvPut
@@ -460,4 +523,7 @@ Call = (
     | KeepAwake
     | Timer
     | TimerCancel
+    | Fetch
+    | ActorCall
+    | CallCancel
 )

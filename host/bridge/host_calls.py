@@ -14,13 +14,16 @@ from msgspec import UNSET, Raw, Struct
 from host.bridge import envelopes as e
 from host.bridge.envelopes import Buffer
 from host.capabilities import alarms, document, intents, kv, sockets
+from host.capabilities.calls import Calls
 from host.capabilities.log import LogBudget
 from host.capabilities.random import RandomStream
 from host.capabilities.recorder import TurnRecorder
 from host.capabilities.state import ActorState, Connection
-from host.capabilities.timers import Timers
+from host.capabilities.timers import CallIds, Timers
 from host.model.errors import CallerError
 from host.model.limits import Limits
+from host.wire.keys import check_key
+from host.wire.values import check_value
 
 __all__ = ["HOST_CALLS", "MAX_RANDOM", "HostCall", "TurnContext"]
 
@@ -30,7 +33,7 @@ MAX_RANDOM = 65_536
 class TurnContext:
     """What handlers work on: the actor's state, and what the running turn has recorded."""
 
-    __slots__ = ("limits", "log", "now_ms", "of_alarm", "random", "recorder", "state", "timers")
+    __slots__ = ("calls", "ids", "limits", "log", "now_ms", "of_alarm", "random", "recorder", "state", "timers")
 
     def __init__(self, state: ActorState, limits: Limits, random: RandomStream) -> None:
         self.state = state
@@ -38,7 +41,9 @@ class TurnContext:
         self.random = random
         self.recorder = TurnRecorder()
         self.log = LogBudget()
-        self.timers = Timers()
+        self.ids = CallIds()
+        self.timers = Timers(self.ids)
+        self.calls = Calls(self.ids)
         self.now_ms = 0
         self.of_alarm = False
 
@@ -175,6 +180,51 @@ def _timer_cancel(turn: TurnContext, call: Any) -> Any:
     return turn.timers.cancel(turn.recorder, call.timer)
 
 
+def _fetch(turn: TurnContext, call: Any) -> Any:
+    started = turn.calls.fetch(
+        turn.recorder,
+        turn.limits,
+        url=call.url,
+        method=call.method,
+        headers=tuple(call.headers),
+        body=call.body,
+        redirect=call.redirect,
+        timeout=_given(call.timeout),
+    )
+    return e.CallStarted(started)
+
+
+def _actor_call(turn: TurnContext, call: Any) -> Any:
+    args = b"[]" if call.args is UNSET else bytes(call.args)
+    _check_args(args)
+    if call.input is not UNSET:
+        check_value(bytes(call.input))
+    started = turn.calls.call_peer(
+        turn.recorder,
+        turn.limits,
+        name=call.name,
+        key=check_key(call.key, max_part=turn.limits.key_part, max_key=turn.limits.key),
+        method=call.method,
+        action=_given(call.action),
+        args=args,
+        input=None if call.input is UNSET else bytes(call.input),
+        actor=_given(call.actor),
+        timeout=_given(call.timeout),
+    )
+    return e.CallStarted(started)
+
+
+def _check_args(args: bytes) -> None:
+    """They go to another isolate, so they are looked at as what a client sends is."""
+    check_value(args)
+    if not args.lstrip().startswith(b"["):
+        raise CallerError("request", "invalid", "the arguments of an action are a list")
+
+
+def _call_cancel(turn: TurnContext, call: Any) -> Any:
+    return turn.calls.cancel(turn.recorder, call.which)
+
+
 def _given(field: Any) -> Any:
     return None if field is UNSET else field
 
@@ -214,4 +264,7 @@ HOST_CALLS: tuple[HostCall, ...] = (
     HostCall(e.KeepAwake, "sleep", None, _keep_awake),
     HostCall(e.Timer, "timer", e.TimerStarted, _timer),
     HostCall(e.TimerCancel, "timer", bool, _timer_cancel),
+    HostCall(e.Fetch, "fetch", e.CallStarted, _fetch),
+    HostCall(e.ActorCall, "actor_call", e.CallStarted, _actor_call),
+    HostCall(e.CallCancel, None, bool, _call_cancel),
 )

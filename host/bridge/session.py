@@ -105,10 +105,19 @@ class HostCalls:
         """The completion of this timer has been delivered, or never will be."""
         self._context.timers.done(call)
 
+    def call_done(self, call: int) -> bool:
+        """The completion of this call is delivered now; False if nobody waits for it: then it is not."""
+        return self._context.calls.done(call)
+
+    @property
+    def outstanding(self) -> int:
+        """Calls to other actors and to the outside that have not completed, those of the running hop included."""
+        return len(self._context.calls)
+
     @property
     def next_call(self) -> int:
         """The id that the next deferred call will get."""
-        return self._context.timers.next_call
+        return self._context.ids.next
 
     @property
     def calls(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from host.model.calls import DeferredCall
 from host.model.effects import DeferredTimer, KvDelete, KvOp, KvPut, LogLine, Output, TurnEffects
 from host.model.records import AlarmRow
 
@@ -15,7 +16,9 @@ class TurnRecorder:
 
     __slots__ = (
         "alarms",
+        "cancelled",
         "connections",
+        "deferred",
         "destroy",
         "ended_timers",
         "held",
@@ -41,6 +44,8 @@ class TurnRecorder:
         self.logs: list[LogLine] = []
         self.timers: list[DeferredTimer] = []
         self.ended_timers: list[int] = []
+        self.deferred: list[DeferredCall] = []
+        self.cancelled: list[int] = []
         self.sleep = False
         self.destroy = False
         self.held: tuple[int, int] | None = None
@@ -62,6 +67,15 @@ class TurnRecorder:
         self.outputs.append(output)
         self.size += size
 
+    def defer(self, call: DeferredCall) -> None:
+        self.deferred.append(call)
+        self.size += call.size
+
+    def give_up(self, call: int) -> None:
+        """A call of this turn does not even start."""
+        self.deferred = [each for each in self.deferred if each.call != call]
+        self.cancelled.append(call)
+
     def effects(self) -> TurnEffects:
         return TurnEffects(
             kv=tuple(self.kv),
@@ -72,6 +86,8 @@ class TurnRecorder:
             logs=tuple(self.logs),
             timers=tuple(self.timers),
             ended_timers=tuple(self.ended_timers),
+            deferred=tuple(self.deferred),
+            cancelled=tuple(self.cancelled),
             sleep=self.sleep,
             destroy=self.destroy,
             held=self.held,

@@ -10,18 +10,31 @@ from host.model.effects import DeferredTimer
 from host.model.errors import CallerError, limit_error
 from host.model.limits import Limits
 
-__all__ = ["MAX_DELAY", "Timers"]
+__all__ = ["MAX_DELAY", "CallIds", "Timers"]
 
 MAX_DELAY = 2**31 - 1
 
 
-class Timers:
-    """Those of one start. Call ids rise and are never used again in it."""
+class CallIds:
+    """Of the deferred calls of one start: they rise and are never used again in it."""
 
-    __slots__ = ("_allowed", "_outstanding", "_shared", "next_call")
+    __slots__ = ("next",)
 
     def __init__(self) -> None:
-        self.next_call = 1
+        self.next = 1
+
+    def take(self) -> int:
+        self.next += 1
+        return self.next - 1
+
+
+class Timers:
+    """Those of one start."""
+
+    __slots__ = ("_allowed", "_ids", "_outstanding", "_shared")
+
+    def __init__(self, ids: CallIds | None = None) -> None:
+        self._ids = CallIds() if ids is None else ids
         self._outstanding: set[int] = set()
         self._shared = 0
         self._allowed: int | None = None
@@ -41,8 +54,7 @@ class Timers:
         if self._allowed is not None and self._shared >= self._allowed:
             raise limit_error("tenant_timers", self._shared + 1, self._allowed, "wait for timers to complete")
         self._shared += 1
-        call = self.next_call
-        self.next_call += 1
+        call = self._ids.take()
         self._outstanding.add(call)
         recorder.timers.append(DeferredTimer(call, after))
         return call

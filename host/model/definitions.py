@@ -22,7 +22,9 @@ Codec = Literal["json", "framed"]
 DeployStatus = Literal["live", "failed"]
 
 # What a manifest may list. A capability that is not listed is not granted. `log`, `now` and `random` are always there.
-CAPABILITIES: frozenset[str] = frozenset({"kv", "state", "alarm", "socket", "timer", "sleep", "destroy"})
+CAPABILITIES: frozenset[str] = frozenset(
+    {"kv", "state", "alarm", "socket", "timer", "sleep", "destroy", "fetch", "actor_call"}
+)
 
 
 class Manifest(Struct, frozen=True, omit_defaults=True):

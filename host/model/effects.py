@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from host.model.calls import DeferredCall
 from host.model.errors import ErrorInfo
 from host.model.records import AlarmRow, AttemptRow, ConnectionRow, DeadLetter, DurableLifecycle
 
@@ -85,7 +86,8 @@ class TurnEffects(Struct, frozen=True):
     now on, as (promises that keep it awake, promises that its stop waits for), or None for unchanged. `refused` counts
     the host calls that a limit refused, by its name. `logs_dropped` counts lines of this turn, `logs_told` those of
     which the log is to say now that they were dropped. `ended_timers` are the calls of earlier timers that the guest
-    does not wait for any more. Sizes in raw bytes."""
+    does not wait for any more. `deferred` are calls that start after the commit, `cancelled` those of this start that
+    nobody waits for any more, by their ids. Sizes in raw bytes."""
 
     kv: tuple[KvOp, ...] = ()
     state: bytes | None = None
@@ -95,6 +97,8 @@ class TurnEffects(Struct, frozen=True):
     logs: tuple[LogLine, ...] = ()
     timers: tuple[DeferredTimer, ...] = ()
     ended_timers: tuple[int, ...] = ()
+    deferred: tuple[DeferredCall, ...] = ()
+    cancelled: tuple[int, ...] = ()
     sleep: bool = False
     destroy: bool = False
     held: tuple[int, int] | None = None

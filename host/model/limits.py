@@ -91,6 +91,9 @@ LIMITS: tuple[Limit, ...] = (
     Limit("alarm_id", 128, 128, "bytes", "one alarm id"),
     Limit("alarm_payload", 64 * KIB, 64 * KIB, "bytes", "payload of one alarm"),
     Limit("timers", 1_000, 1_000, "timers", "outstanding timers of one actor"),
+    Limit("calls", 64, 1_000, "calls", "outstanding calls of one actor, to other actors and to the outside", True),
+    Limit("call_timeout", 60_000, 600_000, "ms", "time for one call to another actor, or to the outside", True),
+    Limit("call_depth", 32, 32, "calls", "calls from actor to actor that lead to one another"),
     Limit("connections", 20_000, 100_000, "connections", "connections of one actor", True),
     Limit("mailbox", 4_096, 4_096, "events", "actions and requests that wait for one actor"),
     Limit("key_part", 128, 128, "bytes", "one part of an actor key"),
@@ -121,6 +124,15 @@ LIMITS: tuple[Limit, ...] = (
     Limit("tenant_modules", 256 * MIB, 64 * GIB, "bytes", "modules that one tenant has stored", tenant=True),
     Limit("tenant_definitions", 1_000, 10_000, "definitions", "definitions of one tenant", tenant=True),
     Limit("tenant_timers", 100_000, 1_000_000, "timers", "outstanding timers of one tenant", tenant=True),
+    Limit("tenant_calls", 10_000, 100_000, "calls", "outstanding calls of one tenant's actors", tenant=True),
+    Limit(
+        "tenant_call_bytes",
+        64 * MIB,
+        4 * GIB,
+        "bytes",
+        "bytes of one tenant's outstanding calls and answers",
+        tenant=True,
+    ),
 )
 
 QUOTAS: tuple[Limit, ...] = tuple(limit for limit in LIMITS if limit.tenant)

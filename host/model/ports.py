@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from host.model.calls import Caller, CallOutcome, DeferredCall
 from host.model.errors import DormiceError
 from host.model.tunnel import Opened
 from host.model.usage import TenantUsage
 
-__all__ = ["CpuUser", "GatewayPort", "Metrics", "StateReader", "TenantPort", "WakePort"]
+__all__ = ["CallPort", "CpuUser", "GatewayPort", "Metrics", "StateReader", "TenantPort", "WakePort"]
 
 
 class StateReader(Protocol):
@@ -88,6 +89,15 @@ class WakePort(Protocol):
         ...
 
 
+class CallPort(Protocol):
+    """Carries out the calls of actors. Event loop."""
+
+    def start_call(self, caller: Caller, call: DeferredCall, done: Callable[[CallOutcome], None]) -> Callable[[], None]:
+        """Begins it in a task of its own. `done` is told how it ended, once, and never before this has returned; what
+        this returns cuts it off: then `done` is not called any more."""
+        ...
+
+
 class CpuUser(Protocol):
     """Who waits for CPU time of its tenant."""
 
@@ -152,6 +162,18 @@ class TenantPort(Protocol):
         ...
 
     def count_timers(self, tenant: str, change: int) -> None: ...
+
+    def begin_call(self, tenant: str, size: int) -> DormiceError | None:
+        """One more call of its actors is outstanding, which holds so many bytes, until `end_call`; or why not."""
+        ...
+
+    def grow_call(self, tenant: str, size: int) -> DormiceError | None:
+        """A call holds so many bytes more; or why not."""
+        ...
+
+    def end_call(self, tenant: str, size: int) -> None:
+        """It is over, with all the bytes that it held."""
+        ...
 
     async def usage(self, tenant: str) -> TenantUsage: ...
 

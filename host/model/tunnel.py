@@ -74,12 +74,16 @@ class SocketClosed(Struct, frozen=True):
 
 
 class ActionCall(Struct, frozen=True):
-    """`args` is a Value: a JSON array, as UTF-8."""
+    """`args` is a Value: a JSON array, as UTF-8. Of a call by another actor `caller` and `caller_name` are its id and
+    name, and `depth` the calls from actor to actor that led to it; from outside they are empty and 0."""
 
     actor_id: str
     name: str
     args: bytes
     ray: str
+    depth: int = 0
+    caller: str = ""
+    caller_name: str = ""
 
 
 class ActionReply(Struct, frozen=True):

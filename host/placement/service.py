@@ -32,6 +32,7 @@ from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Open
 from host.model.usage import TenantUsage
 from host.placement.alarms import AlarmClock
 from host.placement.answer import Answer
+from host.placement.calls import Calls
 from host.placement.deploys import Rollouts
 from host.placement.destroys import Destroys
 from host.placement.directory import Directory
@@ -60,6 +61,7 @@ class Placement:
         self._put_off = PutOff(services)
         self.directory = Directory(services, tasks, lambda actor_id: self._poke(actor_id, "room again"))
         self.rollouts = Rollouts(services, self.directory, tasks)
+        self.calls = Calls(self, tasks, services.clock, services.metrics, services.random)
         self.alarms = AlarmClock(services.storage, services.clock, self._wake_for_alarm, self._is_running)
         self.destroys = Destroys(services, tasks, self.directory, lambda actor_id: self.alarms.changed(actor_id, None))
 

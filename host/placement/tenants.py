@@ -24,7 +24,19 @@ log = get_logger("tenants")
 
 
 class _Account:
-    __slots__ = ("connections", "cpu", "held_up", "limits", "own", "refusals", "slowed", "starts", "timers")
+    __slots__ = (
+        "call_bytes",
+        "calls",
+        "connections",
+        "cpu",
+        "held_up",
+        "limits",
+        "own",
+        "refusals",
+        "slowed",
+        "starts",
+        "timers",
+    )
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self.limits = limits
@@ -33,6 +45,8 @@ class _Account:
         self.starts = StartLine(clock, limits.tenant_actors, limits.tenant_starts)
         self.connections = 0
         self.timers = 0
+        self.calls = 0
+        self.call_bytes = 0
         self.held_up = 0
         # Its bucket ran empty, and has not been full since.
         self.slowed = False
@@ -98,6 +112,8 @@ class Tenants:
             "tenant_modules": stored,
             "tenant_definitions": definitions,
             "tenant_timers": account.timers,
+            "tenant_calls": account.calls,
+            "tenant_call_bytes": account.call_bytes,
         }
         own = account.own or {}
         return TenantUsage(
@@ -200,6 +216,33 @@ class Tenants:
 
     def count_timers(self, tenant: str, change: int) -> None:
         self._account(tenant).timers += change
+
+    # --- calls ---------------------------------------------------------------------------------------------------
+
+    def begin_call(self, tenant: str, size: int) -> DormiceError | None:
+        account = self._account(tenant)
+        allowed = account.limits.tenant_calls
+        if account.calls >= allowed:
+            advice = "wait for calls to complete, or ask the operator for more"
+            return self._refusal(tenant, account, "tenant_calls", account.calls + 1, allowed, advice, None)
+        refused = self.grow_call(tenant, size)
+        if refused is None:
+            account.calls += 1
+        return refused
+
+    def grow_call(self, tenant: str, size: int) -> DormiceError | None:
+        account = self._account(tenant)
+        used, allowed = account.call_bytes + size, account.limits.tenant_call_bytes
+        if used > allowed:
+            advice = "send and ask for less at a time, or ask the operator for more"
+            return self._refusal(tenant, account, "tenant_call_bytes", used, allowed, advice, None)
+        account.call_bytes = used
+        return None
+
+    def end_call(self, tenant: str, size: int) -> None:
+        account = self._account(tenant)
+        account.calls -= 1
+        account.call_bytes -= size
 
     # --- modules and definitions ---------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from host.actor.services import Services
 from host.isolate.code import Code
 from host.isolate.engine import Engine
 from host.isolate.executor import CpuMeter, Executor
+from host.model.calls import Caller, CallOutcome, DeferredCall
 from host.model.definitions import CAPABILITIES, JS_MANIFEST, DefinitionOptions, Manifest, ModuleRecord
 from host.model.effects import CommitUnit
 from host.model.errors import DormiceError, ErrorInfo, UnavailableError
@@ -329,6 +330,7 @@ class Harness:
             ),
             gateway=self.gateway,
             wake=self,
+            calls=self,
             tenants=self.tenants,
             clock=self.clock,
             metrics=self.metrics,
@@ -351,6 +353,9 @@ class Harness:
 
     def destroy_asked(self, actor_id: str) -> None:
         self.placement.destroy_asked(actor_id)
+
+    def start_call(self, caller: Caller, call: DeferredCall, done: Callable[[CallOutcome], None]) -> Callable[[], None]:
+        return self.placement.calls.start_call(caller, call, done)
 
     # --- time ----------------------------------------------------------------------------------------------------
 

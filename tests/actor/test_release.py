@@ -40,6 +40,8 @@ class Door:
             get_logger("test"),
             start_timer=lambda *what: self.seen.append(("timer", *what)),
             end_timer=lambda call: self.seen.append(("end of timer", call)),
+            start_call=lambda call: self.seen.append(("call", call)),
+            cancel_call=lambda call: self.seen.append(("cancel", call)),
             close=lambda *what: self.seen.append(("close_from_here", *what)),
         )
 

@@ -28,6 +28,7 @@ EVENTS: dict[str, e.Event] = {
     "start_upgrade": e.StartEvent(2, "upgrade", "0f" * 16, 3, "counter", [], 2, 7),
     "stop": e.StopEvent(3, "sleep", 15000),
     "action": e.ActionEvent(4, "increment", Raw(b'[1,["$BigInt","2"]]')),
+    "action_of_actor": e.ActionEvent(16, "increment", Raw(b"[]"), caller="0e" * 16, caller_name="scheduler"),
     "action_of_connection": e.ActionEvent(5, "increment", Raw(b"[]"), CONN),
     "request": e.RequestEvent(6, "POST", "/x?y=1", [("a", "1"), ("a", "2")], b"body"),
     "request_long": e.RequestEvent(7, "PUT", "/x", [], LONG),
@@ -38,6 +39,15 @@ EVENTS: dict[str, e.Event] = {
     "socket_closed": e.SocketClosedEvent(12, CONN, 1001, "going away", True),
     "alarm": e.AlarmEvent(13, "daily", 1_700_000_000_000, Raw(b'{"k":["$Undefined",0]}'), 3),
     "completion": e.CompletionEvent(14, 5, Raw(b"null")),
+    "completion_fetch": e.CompletionEvent(
+        17,
+        7,
+        Raw(b'{"status":200,"headers":[["a","b"]],"url":"https://api.example.com/","redirected":false}'),
+        body=b"hi",
+    ),
+    "completion_fetch_long": e.CompletionEvent(
+        18, 8, Raw(b'{"status":200,"headers":[],"url":"https://api.example.com/","redirected":true}'), body=LONG
+    ),
     "completion_error": e.CompletionEvent(15, 6, error=e.CallError("actor", "aborted", "it went away")),
 }
 
@@ -85,6 +95,19 @@ CALLS: dict[str, tuple[Struct, Any]] = {
     "keep_awake": (e.KeepAwake(2, 1), None),
     "timer": (e.Timer(250), e.TimerStarted(1)),
     "timer_cancel": (e.TimerCancel(1), True),
+    "fetch": (e.Fetch("https://api.example.com/x?y=1"), e.CallStarted(2)),
+    "fetch_post": (
+        e.Fetch("https://api.example.com/", "POST", [("content-type", "text/plain")], b"body", "manual", 5_000),
+        e.CallStarted(3),
+    ),
+    "fetch_long": (e.Fetch("https://api.example.com/", "PUT", body=LONG), e.CallStarted(4)),
+    "actor_call": (
+        e.ActorCall("counter", ["a", ""], "getOrCreate", "increment", Raw(b"[1]"), Raw(b'{"n":1}'), timeout=5_000),
+        e.CallStarted(5),
+    ),
+    "actor_call_by_id": (e.ActorCall(actor="0f" * 16, action="increment"), e.CallStarted(6)),
+    "actor_call_create": (e.ActorCall("counter", ["b"], "create"), e.CallStarted(7)),
+    "call_cancel": (e.CallCancel(5), True),
 }
 
 ERRORS: dict[str, e.CallError] = {

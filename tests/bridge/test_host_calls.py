@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 
 from host.bridge import envelopes as e
 from host.bridge.host_calls import HOST_CALLS, HostCall
+from host.model.calls import FetchCall, PeerCall
 from host.model.definitions import CAPABILITIES, Manifest
 from host.model.effects import (
     DeferredTimer,
@@ -25,6 +26,7 @@ from tests.bridge.support import Guest, session
 from tests.capabilities.support import FakeReader
 
 NOW = 1_700_000_000_000
+URL = "https://api.example.com/"
 NAMES = [row.name for row in HOST_CALLS]
 
 # Requests that are no call at all, by call: each is answered with -1.
@@ -52,6 +54,28 @@ MALFORMED: dict[str, list[str]] = {
     "keep_awake": ["", '"awake":1', '"awake":1,"wait":null', '"awake":1.5,"wait":0', '"awake":"1","wait":0'],
     "timer": ["", '"after":"1"', '"after":0.5', '"after":null'],
     "timer_cancel": ["", '"timer":"1"', '"timer":1.5', '"timer":null', '"call":1'],
+    "fetch": [
+        "",
+        '"url":1',
+        '"url":"https://a.example/","headers":[["a"]]',
+        '"url":"https://a.example/","headers":{"a":"b"}',
+        '"url":"https://a.example/","body":"Y"',
+        '"url":"https://a.example/","redirect":"error "',
+        '"url":"https://a.example/","timeout":"1"',
+        '"url":"https://a.example/","caller":"b"',
+    ],
+    "actor_call": [
+        '"name":1',
+        '"key":"k"',
+        '"key":[1]',
+        '"method":"getorcreate"',
+        '"name":"a","action":1',
+        '"name":"a","action":"x","args":',
+        '"name":"a","tenant":"other"',
+        '"name":"a","caller":"00112233445566778899aabbccddeeff"',
+        '"name":"a","depth":0',
+    ],
+    "call_cancel": ["", '"which":"1"', '"which":1.5', '"which":[1]'],
 }
 
 # Well-formed requests that the capability refuses, by call, with the error's name. Every call that can refuse has some.
@@ -100,6 +124,30 @@ REFUSED: dict[str, list[tuple[Struct, str]]] = {
         (e.Random(-1), "request/invalid"),
     ],
     "timer": [(e.Timer(-1), "request/invalid"), (e.Timer(2**31), "request/invalid")],
+    "fetch": [
+        (e.Fetch(URL, headers=[("a", "b")] * 129), "message/outgoing_too_long"),
+        (e.Fetch(URL, headers=[("a", "b" * 16_000)] * 3), "message/outgoing_too_long"),
+        (e.Fetch(URL, timeout=60_001), "limit/exceeded"),
+        (e.Fetch(URL, timeout=0), "request/invalid"),
+        (e.Fetch(URL, headers=[("a b", "c")]), "request/invalid"),
+        (e.Fetch(URL, headers=[("a", "b\r\nhost: c")]), "request/invalid"),
+        (e.Fetch(URL, headers=[("a:", "b")]), "request/invalid"),
+        (e.Fetch(URL, "GET /x HTTP/1.1\r\n"), "request/invalid"),
+        (e.Fetch(URL, ""), "request/invalid"),
+    ],
+    "actor_call": [
+        (e.ActorCall("a", action="x", args=Raw(b'["' + b"x" * 2**20 + b'"]')), "message/outgoing_too_long"),
+        (e.ActorCall("a", action="x", args=Raw(b"1")), "request/invalid"),
+        (e.ActorCall("a", action="x", args=Raw(b'["$BigInt",["x"]]')), "request/invalid"),
+        (e.ActorCall("a", ["k" * 129], action="x"), "actor/key_too_large"),
+        (e.ActorCall("a", ["k"] * 600, action="x"), "actor/key_too_large"),
+        (e.ActorCall("a", method="create", input=Raw(b'["$Nothing",1]')), "request/invalid"),
+        (e.ActorCall("a", action="x", actor="0f" * 16), "request/invalid"),
+        (e.ActorCall(key=["k"], action="x", actor="0f" * 16), "request/invalid"),
+        (e.ActorCall(method="create", actor="0f" * 16), "request/invalid"),
+        (e.ActorCall("a", action="x", timeout=60_001), "limit/exceeded"),
+        (e.ActorCall("a", action="x", timeout=-1), "request/invalid"),
+    ],
 }
 
 
@@ -165,7 +213,7 @@ def test_a_call_needs_its_capability_and_no_other(row: HostCall) -> None:
     assert isinstance(session("00112233445566778899aabbccddeeff", manifest=just_it).raw(call), bytes)
 
 
-@pytest.mark.parametrize("name", ["fetch", "actor_call", "queue_take", "nonsense"])
+@pytest.mark.parametrize("name", ["queue_take", "nonsense"])
 def test_calls_of_a_later_abi_are_not_granted(guest: Guest, name: str) -> None:
     body = b'{"call":"%s","x":1}' % name.encode()
     assert guest.calls.host_call(len(body).to_bytes(4, "little") + body if guest.framed else body) == -2
@@ -251,6 +299,24 @@ def test_log_now_random_sleep_and_timer(guest: Guest) -> None:
     assert found.sleep
     assert found.destroy
     assert found.held == (2, 0)
+
+
+def test_calls_are_recorded_with_ids_of_their_own(guest: Guest) -> None:
+    assert guest.ok(e.Timer(1)) == e.TimerStarted(1)
+    assert guest.ok(e.Fetch(URL, "PUT", [("a", "b")], bytes(2000), "manual", 5)) == e.CallStarted(2)
+    peer = e.ActorCall("a", ["k"], "getOrCreate", "x", Raw(b"[1]"), Raw(b"2"))
+    assert guest.ok(peer) == e.CallStarted(3)
+    assert guest.ok(e.ActorCall("a", method="create")) == e.CallStarted(4)
+    # Given up before it has begun; the others are no calls, or not outstanding.
+    assert guest.ok(e.CallCancel(3)) is True
+    assert [guest.ok(e.CallCancel(which)) for which in (1, 3, 5, -1)] == [False] * 4
+    found = effects(guest)
+    assert found.deferred == (
+        FetchCall(2, URL, "PUT", (("a", "b"),), bytes(2000), "manual", 5),
+        PeerCall(4, "a", (), "create", None, b"[]"),
+    )
+    assert found.cancelled == (3,)
+    assert guest.calls.outstanding == 2
 
 
 def test_what_is_recorded_does_not_hold_the_request(guest: Guest) -> None:

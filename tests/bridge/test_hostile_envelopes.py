@@ -27,15 +27,19 @@ odd: st.SearchStrategy[Any] = st.sampled_from(
      "\ud7ff", "YQ==", "YR==", "Y", "=", {"$bin": 0}, {"$bin": -1}, {"$bin": 2**40}, {"$bin": "0"}, [], [[]], {},
      [{"$bin": 0}] * 3, ["YQ=="] * 129, [["YQ==", "YQ=="]], [["YQ=="]], [1, 2, 3], {"a": {"b": []}}]
 )  # fmt: skip
-names = st.sampled_from([row.name for row in HOST_CALLS]) | st.sampled_from(["", "fetch", "queue_send", "Now", "now "])
+names = st.sampled_from([row.name for row in HOST_CALLS]) | st.sampled_from(["", "queue_send", "Now", "now "])
 known = sorted({field for row in HOST_CALLS for field in row.struct.__struct_fields__})
 fields = st.sampled_from([*known, "actor", "$bin"])
+
+
+# A call to another actor names its target, which is looked for in the caller's tenant; never the caller.
+TARGETS = {"actor_call": {"actor", "name"}}
 
 
 def test_no_field_of_a_host_call_names_whom_it_is_for() -> None:
     for row in HOST_CALLS:
         assert row.struct.__struct_config__.forbid_unknown_fields
-        assert not NAMING & set(row.struct.__struct_encode_fields__), row.name
+        assert NAMING & set(row.struct.__struct_encode_fields__) == TARGETS.get(row.name, set()), row.name
 
 
 def answered(guest: Guest, request: bytes) -> None:

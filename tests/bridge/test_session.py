@@ -150,6 +150,26 @@ def test_timers_outlive_their_turn_and_are_given_back_by_the_actor() -> None:
     assert guest.ok(e.Timer(1)) == e.TimerStarted(2)
 
 
+def test_calls_outlive_their_turn_and_one_that_is_given_up_is_not_delivered() -> None:
+    guest = session(calls=2)
+    guest.ok(e.ActorCall("a", action="x"))
+    guest.ok(e.Fetch("https://api.example.com/"))
+    guest.calls.end_turn()
+    guest.calls.begin_turn(1)
+    assert guest.error(e.ActorCall("a", action="x"))["metadata"] == {"limit": "calls", "used": 3, "allowed": 2}
+    assert guest.ok(e.CallCancel(1)) is True
+    assert not guest.calls.call_done(1)
+    assert guest.calls.call_done(2)
+    assert not guest.calls.call_done(2)
+    assert guest.calls.outstanding == 0
+
+
+def test_a_body_over_the_limit_of_a_fetch_is_refused() -> None:
+    guest = session(body=1_000)
+    error = guest.error(e.Fetch("https://api.example.com/", "POST", body=bytes(1_001)))
+    assert error["metadata"] == {"limit": "body", "used": 1001, "allowed": 1000}
+
+
 class BrokenReader(FakeReader):
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         raise UnavailableError("storage", "unavailable", "storage does not answer")

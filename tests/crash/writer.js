@@ -15,6 +15,11 @@ const everything = async (c, websocket) => {
   await c.alarms.set("scratch", { after: 3600000 });
   await c.alarms.list();
   await c.alarms.cancel("scratch");
+  const giveUp = new AbortController();
+  fetch("https://nowhere.example/", { signal: giveUp.signal }).catch(() => {});
+  giveUp.abort();
+  fetch("https://nowhere.example/").catch(() => {});
+  c.client().nobody.get(["none"]).anything().catch(() => {});
   c.log.info("everything");
   c.random();
   if (websocket) {

@@ -305,6 +305,23 @@ async def test_an_actor_over_a_quota_waits_for_its_turn_and_reads_nothing_meanwh
         assert h.count("starts_refused", "limit/exceeded") == 1
 
 
+async def test_calls_have_quotas_of_their_number_and_of_the_bytes_that_they_hold() -> None:
+    tenants = Books(tenant_calls=2, tenant_call_bytes=100).tenants
+    assert tenants.begin_call("a", 90) is None
+    too_large = tenants.begin_call("a", 11)
+    assert too_large is not None
+    assert too_large.metadata == b'{"limit":"tenant_call_bytes","used":101,"allowed":100}'
+    assert tenants.begin_call("a", 10) is None
+    too_many = tenants.begin_call("a", 0)
+    assert too_many is not None
+    assert too_many.metadata == b'{"limit":"tenant_calls","used":3,"allowed":2}'
+    assert tenants.begin_call("b", 100) is None
+    tenants.end_call("a", 90)
+    assert tenants.grow_call("a", 91) is not None
+    assert tenants.grow_call("a", 90) is None
+    assert (await tenants.usage("a")).quotas["tenant_call_bytes"].used == 100
+
+
 async def test_connections_modules_definitions_and_timers_have_quotas() -> None:
     books = Books(tenant_connections=2, tenant_modules=10, tenant_definitions=1, tenant_timers=5)
     tenants = books.tenants
@@ -343,6 +360,8 @@ async def test_connections_modules_definitions_and_timers_have_quotas() -> None:
         "tenant_modules": 7,
         "tenant_definitions": 1,
         "tenant_timers": 4,
+        "tenant_calls": 0,
+        "tenant_call_bytes": 0,
     }
     assert usage.refusals == {"tenant_connections": 1, "tenant_definitions": 1, "tenant_modules": 1}
 

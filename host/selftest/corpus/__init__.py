@@ -12,6 +12,7 @@ from host.selftest.corpus import (
     identity,
     memory,
     network,
+    outgoing,
     parsers,
     quotas,
     stack,
@@ -22,6 +23,20 @@ __all__ = ["CORPUS"]
 
 CORPUS: tuple[Case, ...] = tuple(
     case
-    for theme in (cpu, memory, stack, calls, frames, binary, parsers, identity, network, engine, tenants, quotas)
+    for theme in (
+        cpu,
+        memory,
+        stack,
+        calls,
+        frames,
+        binary,
+        parsers,
+        identity,
+        network,
+        outgoing,
+        engine,
+        tenants,
+        quotas,
+    )
     for case in theme.CASES
 )

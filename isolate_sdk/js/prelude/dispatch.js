@@ -86,10 +86,17 @@ const afterListeners = (results, failure) => {
   failure.raise();
 };
 
-const runAction = (name, args) => {
+// The context of an action that another actor called says which one: the host knows it, so nobody can pretend.
+const contextOf = (ev) => {
+  if (!hasOwn(ev, 'caller')) return c;
+  const caller = freeze({ actorId: ev.caller, name: ev.caller_name });
+  return freeze(createObject(c, { caller: { value: caller, enumerable: true } }));
+};
+
+const runAction = (name, args, context = c) => {
   const action = mapGet(definition.actions, name);
   if (!action) throw bridgeError('actor', 'action_not_found', `this actor has no action ${native.quote(name)}`);
-  const list = [c];
+  const list = [context];
   for (let i = 0; i < args.length; i++) append(list, args[i]);
   return apply(action, undefined, list);
 };
@@ -231,8 +238,8 @@ const handle = (ev) => {
   const { id } = ev;
   switch (ev.type) {
     case 'socket_message': return run(id, () => socketMessage(ev), nothing);
-    case 'action': return run(id, () => runAction(ev.name, native.revive(ev.args, 0)), valueJson);
-    case 'completion': return complete(ev.call);
+    case 'action': return run(id, () => runAction(ev.name, native.revive(ev.args, 0), contextOf(ev)), valueJson);
+    case 'completion': return completed(ev);
     case 'request': return run(id, () => request(ev), replyJson);
     case 'socket_opened': return run(id, () => openedSocket(ev), nothing);
     case 'socket_closed': return run(id, () => socketClosed(ev), nothing);

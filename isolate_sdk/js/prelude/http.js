@@ -101,8 +101,19 @@ class Response extends Body {
   #status;
   #statusText;
   #headers;
+  #url = '';
+  #redirected = false;
   constructor(body, init) {
     super();
+    if (arrived !== null) {
+      this.#status = arrived.status;
+      this.#statusText = '';
+      this.#headers = arrived.headers;
+      this.#url = arrived.url;
+      this.#redirected = arrived.redirected;
+      setBody(this, arrived.bytes);
+      return;
+    }
     const given = init === undefined || init === null ? {} : init;
     this.#status = given.status === undefined ? 200 : PNumber(given.status);
     if (!isInteger(this.#status) || this.#status < 200 || this.#status > 599)
@@ -120,12 +131,21 @@ class Response extends Body {
   get ok() { return this.#status >= 200 && this.#status < 300; }
   get headers() { return this.#headers; }
   get type() { return 'default'; }
-  get url() { return ''; }
-  get redirected() { return false; }
+  get url() { return this.#url; }
+  get redirected() { return this.#redirected; }
   clone() {
-    const copy = new Response(null, { status: this.#status, statusText: this.#statusText, headers: this.#headers });
-    setBody(copy, bodyBytes(this));
+    const copy = receivedResponse(this.#status, new Headers(this.#headers), bodyBytes(this), this.#url, this.#redirected);
+    copy.#statusText = this.#statusText;
     return copy;
+  }
+  // The answer to a fetch: it was checked by the host.
+  static received(status, headers, bytes, url, redirected) {
+    arrived = { status, headers, bytes: NULL_BODY.includes(status) ? null : bytes, url, redirected };
+    try {
+      return new Response();
+    } finally {
+      arrived = null;
+    }
   }
   static json(data, init) {
     const given = init === undefined || init === null ? {} : init, headers = new Headers(given.headers);
@@ -152,6 +172,8 @@ class Response extends Body {
 }
 const replyJson = Response.reply;
 delete Response.reply;
+const receivedResponse = Response.received;
+delete Response.received;
 
 expose('Request', Request);
 expose('Response', Response);

@@ -1,0 +1,117 @@
+"""The calls that one instance has outstanding: to other actors, and to the outside.
+
+They start after the commit of the turn that asked (D1) and end with the instance: whatever is in work is cut off, and
+an answer that comes all the same is dropped and counted (D6). What they hold in memory, the request and then the
+answer, counts against the tenant until the guest has got the answer. Event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from structlog.typing import FilteringBoundLogger
+
+from host.actor.entries import Entry
+from host.actor.hop import HopRunner
+from host.actor.turns import Completion
+from host.model.calls import Caller, CallOutcome, DeferredCall
+from host.model.limits import Limits
+from host.model.ports import CallPort, Metrics, TenantPort
+from host.model.records import ActorRecord
+from host.model.tunnel import ActionCall
+from host.telemetry.limit_hits import note_limit
+
+__all__ = ["OutgoingCalls"]
+
+
+class OutgoingCalls:
+    def __init__(
+        self,
+        record: ActorRecord,
+        limits: Limits,
+        runner: HopRunner,
+        port: CallPort,
+        tenants: TenantPort,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+        signal: Callable[[], None],
+    ) -> None:
+        self._record = record
+        self._limits = limits
+        self._runner = runner
+        self._port = port
+        self._tenants = tenants
+        self._metrics = metrics
+        self._log = log
+        self._signal = signal
+        # How to cut off what is in work; the bytes that each call holds until its answer is delivered.
+        self._running: dict[int, Callable[[], None]] = {}
+        self._held: dict[int, int] = {}
+
+    def start(self, call: DeferredCall) -> None:
+        """After the commit of its turn (D1)."""
+        owner = self._runner.call_owners.get(call.call)
+        refused = self._tenants.begin_call(self._record.tenant, call.size)
+        if refused is not None:
+            note_limit(self._metrics, refused)
+            self._complete(call.call, owner, CallOutcome(error=refused.info))
+            return
+        self._held[call.call] = call.size
+        self._running[call.call] = self._port.start_call(
+            self._caller(owner), call, partial(self._done, call.call, owner)
+        )
+
+    def _caller(self, owner: Entry | None) -> Caller:
+        """D9: who calls is known here, not by the guest. A call of a turn that another actor's call led to is one
+        deeper than that."""
+        record = self._record
+        depth = owner.payload.depth if owner is not None and isinstance(owner.payload, ActionCall) else 0
+        return Caller(record.tenant, record.actor_id, record.name, record.key, depth + 1, self._limits)
+
+    def _done(self, call: int, owner: Entry | None, outcome: CallOutcome) -> None:
+        if self._running.pop(call, None) is None:
+            # D6: the instance is gone, or the guest gave the call up.
+            self._metrics.count("completions_dropped", "late")
+            self._log.info("completion dropped", reason="late", call=call)
+            return
+        refused = self._tenants.grow_call(self._record.tenant, outcome.size)
+        if refused is None:
+            self._held[call] += outcome.size
+        else:
+            note_limit(self._metrics, refused)
+            outcome = CallOutcome(error=refused.info)
+        self._complete(call, owner, outcome)
+
+    def _complete(self, call: int, owner: Entry | None, outcome: CallOutcome) -> None:
+        self._runner.completions.append(Completion(call, owner, outcome))
+        self._signal()
+
+    def delivered(self, calls: Iterable[int]) -> None:
+        """Their answers are with the guest."""
+        for call in calls:
+            self._let_go(call)
+
+    def cancel(self, call: int) -> None:
+        """The guest gave it up, in a turn that is committed. If its answer is here already, that is not delivered."""
+        cut = self._running.pop(call, None)
+        if cut is not None:
+            self._metrics.count("calls_cancelled", "given_up")
+            cut()
+            self._let_go(call)
+
+    def close(self) -> None:
+        """The isolate goes (D6)."""
+        running, self._running = self._running, {}
+        if running:
+            self._metrics.count("calls_cancelled", "isolate_gone", len(running))
+            self._log.info("calls cut off", calls=len(running))
+        for cut in running.values():
+            cut()
+        for call in list(self._held):
+            self._let_go(call)
+
+    def _let_go(self, call: int) -> None:
+        size = self._held.pop(call, None)
+        if size is not None:
+            self._tenants.end_call(self._record.tenant, size)
