@@ -21,6 +21,9 @@ export default actor({
     noop() {
       return 1;
     },
+    echo(c, value) {
+      return value;
+    },
   },
 });
 """

@@ -51,10 +51,10 @@ export default actor({
   onRequest(_c, request: Request): Response | Promise<Response> {
     const url = new URL(request.url);
     if (url.pathname === "/teapot") return new Response("short and stout", { status: 418 });
-    if (url.pathname === "/cookies") {
-      const headers = new Headers();
-      headers.append("set-cookie", "a=1");
-      headers.append("set-cookie", "b=2");
+    if (url.pathname === "/twice") {
+      const headers = new Headers({ "set-cookie": "a=1" });
+      headers.append("link", "</a>; rel=x");
+      headers.append("link", "</b>; rel=y");
       return new Response(null, { headers });
     }
     if (url.pathname === "/bytes") return request.arrayBuffer().then((body) => new Response(body));
