@@ -15,7 +15,7 @@ from host.model.limits import Limits
 from host.modules.url_rules import HostPattern
 from host.placement.reserve import parse_reserve
 
-__all__ = ["Settings", "is_loopback"]
+__all__ = ["Settings", "admin_token", "client_token", "failpoint", "is_loopback"]
 
 DEFAULT_PORT = 6420
 
@@ -69,6 +69,11 @@ class Settings:
 
 def admin_token(environ: Mapping[str, str] = os.environ) -> str | None:
     return environ.get("DORMICE_ADMIN_TOKEN") or None
+
+
+def client_token(environ: Mapping[str, str] = os.environ) -> str | None:
+    """For commands that talk to a host: a token of a tenant, or else the admin's."""
+    return environ.get("DORMICE_TOKEN") or admin_token(environ)
 
 
 def failpoint(environ: Mapping[str, str] = os.environ) -> str | None:

@@ -21,7 +21,7 @@ from host.actor.services import Services
 from host.actor.waiters import Sleepers, Waiters
 from host.actor.wake_timeout import WakeTimeout
 from host.bridge.envelopes import StartReason, StartReply
-from host.model.errors import CallerError, ErrorInfo
+from host.model.errors import CallerError, ErrorInfo, no_such_actor
 from host.model.limits import Limits
 from host.model.records import ActorRecord
 from host.telemetry.logging import get_logger
@@ -30,7 +30,7 @@ __all__ = ["Standing", "not_found"]
 
 
 def not_found(actor_id: str) -> CallerError:
-    return CallerError("actor", "not_found", f"there is no actor {actor_id}; it never was, or it was destroyed")
+    return no_such_actor(actor_id)
 
 
 class Standing:

@@ -14,7 +14,9 @@ import typer
 
 from host import __version__
 from host.cli import actors, connect, demo, deploy, destroy, inspect, module, selftest, serve, status, tenant
+from host.cli import token as token_commands
 from host.cli.failures import report
+from host.cli.target import choose_token
 
 __all__ = ["app", "main"]
 
@@ -39,10 +41,15 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
+    token: Annotated[
+        str | None,
+        typer.Option("--token", help="For a command that talks to a host; better in DORMICE_TOKEN."),
+    ] = None,
 ) -> None:
-    pass
+    choose_token(token)
 
 
+app.add_typer(token_commands.app, name="token")
 app.command("serve")(serve.serve)
 app.command("deploy")(deploy.deploy)
 app.command("rollout")(deploy.rollout)

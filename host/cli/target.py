@@ -10,9 +10,9 @@ import typer
 
 from host.cli.failures import report
 from host.client.client import DEFAULT_ENDPOINT, Client
-from host.config import admin_token
+from host.config import client_token
 
-__all__ = ["Endpoint", "Namespace", "Key", "run", "with_host"]
+__all__ = ["Endpoint", "Key", "Namespace", "choose_token", "run", "with_host"]
 
 T = TypeVar("T")
 
@@ -25,6 +25,14 @@ Key = Annotated[
 DEFAULT = DEFAULT_ENDPOINT
 
 
+_chosen: str | None = None
+
+
+def choose_token(token: str | None) -> None:
+    global _chosen
+    _chosen = token
+
+
 def run(work: Callable[[], Awaitable[T]]) -> T:
     """Runs a command's coroutine; an error becomes its line on stderr and exit code 1."""
     try:
@@ -35,10 +43,10 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def with_host(endpoint: str, namespace: str, work: Callable[[Client], Awaitable[T]]) -> T:
-    """The same with a client; the token comes from DORMICE_ADMIN_TOKEN."""
+    """The same with a client. The token is that of `dormice --token`, or else of the environment."""
 
     async def connected() -> T:
-        async with Client(endpoint, token=admin_token(), namespace=namespace) as host:
+        async with Client(endpoint, token=_chosen or client_token(), namespace=namespace) as host:
             return await work(host)
 
     return run(connected)

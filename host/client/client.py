@@ -23,6 +23,8 @@ from host.client.answers import decode_answer, decode_snapshot, decode_status, e
 from host.client.records import (
     ActorInfo,
     ActorPage,
+    ConnectionToken,
+    CreatedToken,
     DeadLetterInfo,
     DeadLetterPage,
     DefinitionInfo,
@@ -31,6 +33,7 @@ from host.client.records import (
     ModuleDetails,
     ModuleInfo,
     RollbackInfo,
+    TokenInfo,
 )
 from host.client.session import SessionSocket
 from host.client.socket import ActorSocket, open_socket
@@ -66,6 +69,14 @@ class _Listed(Struct, frozen=True):
 class _Letters(Struct, frozen=True):
     dead_letters: list[DeadLetterInfo]
     pagination: _Pagination = _Pagination()
+
+
+class _Tokens(Struct, frozen=True):
+    tokens: list[TokenInfo]
+
+
+class _Revoked(Struct, frozen=True):
+    closed: int
 
 
 class _Output(Struct, frozen=True):
@@ -215,6 +226,45 @@ class Client:
         """In place of the quotas that the tenant had of its own."""
         body = msgspec.json.encode({"quotas": dict(quotas)})
         return await self._ask("PUT", f"/tenants/{_part(tenant)}/quotas", TenantUsage, content=body)
+
+    # tokens ------------------------------------------------------------------------------------------------------
+
+    async def create_token(
+        self, scopes: Sequence[str], *, label: str = "", expires_in: int | None = None
+    ) -> CreatedToken:
+        """A token of this client's namespace; `expires_in` in ms, None for never. Its secret is in this answer only."""
+        body: dict[str, Any] = {"scopes": list(scopes), "label": label}
+        if expires_in is not None:
+            body["expires_in"] = expires_in
+        return await self._ask("POST", f"{self._tenant}/tokens", CreatedToken, content=msgspec.json.encode(body))
+
+    async def tokens(self) -> list[TokenInfo]:
+        """Those of this client's namespace that have not expired, the oldest first."""
+        return (await self._ask("GET", f"{self._tenant}/tokens", _Tokens)).tokens
+
+    async def revoke_token(self, token_id: str) -> int:
+        """At once; how many sockets were closed that it had let in."""
+        return (await self._ask("DELETE", f"{self._tenant}/tokens/{_part(token_id)}", _Revoked)).closed
+
+    async def connection_token(
+        self,
+        *,
+        name: str | None = None,
+        key: Sequence[str] | None = None,
+        actor_id: str | None = None,
+        actions: Sequence[str] | None = None,
+        claims: Mapping[str, Any] | None = None,
+        expires_in: int | None = None,
+    ) -> ConnectionToken:
+        """For one client, for a short time (`expires_in` in ms): what it may reach, and what the actor is to know."""
+        given = {"name": name, "key": key, "actor_id": actor_id, "actions": actions, "claims": claims}
+        body = {field: value for field, value in (given | {"expires_in": expires_in}).items() if value is not None}
+        path = f"{self._tenant}/connection-tokens"
+        return await self._ask("POST", path, ConnectionToken, content=msgspec.json.encode(body))
+
+    @property
+    def _tenant(self) -> str:
+        return f"/tenants/{_part(self._namespace)}"
 
     async def health(self) -> HealthInfo:
         """`up` or `draining`."""

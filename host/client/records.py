@@ -12,6 +12,8 @@ from host.model.report import ModuleReport
 __all__ = [
     "ActorInfo",
     "ActorPage",
+    "ConnectionToken",
+    "CreatedToken",
     "DeadLetterInfo",
     "DeadLetterPage",
     "DefinitionInfo",
@@ -20,6 +22,7 @@ __all__ = [
     "ModuleDetails",
     "ModuleInfo",
     "RollbackInfo",
+    "TokenInfo",
     "VersionInfo",
 ]
 
@@ -118,3 +121,26 @@ class DeployHistory(Struct, frozen=True):
 
 class HealthInfo(Struct, frozen=True):
     status: str
+
+
+class TokenInfo(Struct, frozen=True, kw_only=True):
+    """A tenant token, without its secret; times in ms."""
+
+    id: str
+    label: str
+    scopes: list[str]
+    created_at: int
+    expires_at: int | None = None
+
+
+class CreatedToken(TokenInfo, frozen=True, kw_only=True):
+    """`token` is shown this once."""
+
+    token: str
+
+
+class ConnectionToken(Struct, frozen=True):
+    """`expires_at` in ms."""
+
+    token: str
+    expires_at: int

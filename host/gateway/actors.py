@@ -14,13 +14,15 @@ from urllib.parse import quote, unquote
 from starlette.responses import Response
 
 from host import __version__
+from host.gateway.auth import guard_action, guard_key, tenant_of
 from host.gateway.bodies import read_body
 from host.gateway.exchange import Deps, Exchange, json_response
 from host.gateway.headers import reply_headers, request_headers
 from host.gateway.sessions import SECRET_HEADER, session_hash
 from host.gateway.targets import DirectTarget, Target, parse_target
 from host.gateway.values import action_args, conn_params, require_json_encoding
-from host.model.errors import CallerError, DormiceError, GuestFault, counted_error
+from host.model.errors import CallerError, DormiceError, GuestFault, counted_error, no_such_actor
+from host.model.identity import Identity
 from host.model.ids import is_id
 from host.model.records import ActorRecord
 from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply
@@ -43,32 +45,37 @@ class ActorRoutes:
         query: bytes = scope.get("query_string", b"")
         return parse_target(raw_route_path(scope), query.decode("latin-1"), max_input=self._deps.limits.input)
 
-    async def resolve(self, target: Target) -> ActorRecord:
-        """The actor that an address names; a query may create it. No guest code runs."""
+    async def resolve(self, target: Target, identity: Identity) -> ActorRecord:
+        """The actor that an address names, if it is there for who asks; a query may create it. No guest code runs."""
         service, actor = self._deps.service, target.actor
         if isinstance(actor, DirectTarget):
             if not is_id(actor.actor_id):
                 raise CallerError("actor", "not_found", "there is no such actor")
-            return await service.record(actor.actor_id)
+            record = await service.record(actor.actor_id)
+            if not identity.reaches(record):
+                raise no_such_actor(actor.actor_id)
+            return record
+        tenant = tenant_of(identity, actor.namespace)
+        guard_key(identity, actor.name, actor.key, creates=actor.method == "getOrCreate")
         if actor.method == "getOrCreate":
-            return (await service.get_or_create(actor.tenant, actor.name, actor.key, actor.input))[0]
-        found = await service.find(actor.tenant, actor.name, actor.key)
-        if found is None:
+            return (await service.get_or_create(tenant, actor.name, actor.key, actor.input))[0]
+        found = await service.find(tenant, actor.name, actor.key)
+        if found is None or not identity.reaches(found):
             raise CallerError("actor", "not_found", "there is no actor of this name and key")
         return found
 
-    async def reach(self, target: Target, use: Callable[[ActorRecord], Awaitable[T]]) -> T:
+    async def reach(self, target: Target, identity: Identity, use: Callable[[ActorRecord], Awaitable[T]]) -> T:
         """What `use` makes of the actor that the address names. One that came by its key does not hear that the actor
         is gone which had it a moment ago: the key is resolved again. An actor that is not there has carried nothing
         out, and a guest cannot say that it is not there."""
         for _ in range(LOOKS_AGAIN):
-            record = await self.resolve(target)
+            record = await self.resolve(target, identity)
             try:
                 return await use(record)
             except DormiceError as error:
                 if error.name != "actor/not_found" or isinstance(target.actor, DirectTarget):
                     raise
-        return await use(await self.resolve(target))
+        return await use(await self.resolve(target, identity))
 
     async def answer(self, exchange: Exchange, target: Target) -> Response:
         """The caller has been authorised."""
@@ -85,13 +92,13 @@ class ActorRoutes:
             exchange.route = f"gateway.{kind}"
             if method not in ("GET", "HEAD"):
                 raise _wrong_method("GET")
-            record = exchange.record = await self.resolve(target)
+            record = exchange.record = await self.resolve(target, exchange.identity)
             return self._health(record) if kind == "health" else self._metadata(record)
         if kind == "session" and not target.rest:
             exchange.route = "gateway.session"
             if method not in ("GET", "HEAD"):
                 raise _wrong_method("GET")
-            record = exchange.record = await self.resolve(target)
+            record = exchange.record = await self.resolve(target, exchange.identity)
             return await self._session(exchange, record)
         raise not_found(kind)
 
@@ -111,6 +118,8 @@ class ActorRoutes:
 
     async def _action(self, exchange: Exchange, target: Target) -> Response:
         deps, request = self._deps, exchange.request
+        name = unquote(target.rest[1:])
+        guard_action(exchange.identity, name)
         require_json_encoding(request.headers)
         conn_params(request.headers, [], deps.limits.conn_params)
         allowed = deps.limits.action
@@ -119,19 +128,20 @@ class ActorRoutes:
 
         async def call(record: ActorRecord) -> ActionReply:
             exchange.record = record
-            reply = await deps.service.action(ActionCall(record.actor_id, unquote(target.rest[1:]), args, exchange.ray))
+            reply = await deps.service.action(ActionCall(record.actor_id, name, args, exchange.ray))
             if reply.error is not None:
                 raise counted_error(reply.error)
             return reply
 
-        reply = await self.reach(target, call)
+        reply = await self.reach(target, exchange.identity, call)
         return Response(b'{"output":%b}' % reply.output, media_type="application/json")
 
     async def _request(self, exchange: Exchange, target: Target) -> Response:
         deps, request = self._deps, exchange.request
+        guard_action(exchange.identity, None)
         conn_params(request.headers, [], deps.limits.conn_params)
         body = await read_body(request, deps.clock, limit="body", allowed=deps.limits.body)
-        headers = request_headers(request.headers.raw, keep_bearer=self._for_the_actor)
+        headers = request_headers(request.headers.raw, keep_bearer=deps.auth.for_the_actor)
 
         async def call(record: ActorRecord) -> HttpReply:
             exchange.record = record
@@ -141,7 +151,7 @@ class ActorRoutes:
                 raise counted_error(reply.error)
             return reply
 
-        reply = await self.reach(target, call)
+        reply = await self.reach(target, exchange.identity, call)
         if not 200 <= reply.status <= 599:
             raise GuestFault("bad_reply", "the actor answered with a status that is none", detail=str(reply.status))
         bodiless = reply.status in (204, 304)
@@ -150,12 +160,6 @@ class ActorRoutes:
         own = [] if bodiless else [(b"content-length", str(len(reply.body)).encode())]
         response.raw_headers = [*passed, *own]
         return response
-
-    def _for_the_actor(self, authorization: str) -> bool:
-        """An application may authorise its users itself where the host does not ask for a token; the admin's token is
-        never shown to a guest."""
-        _, _, token = authorization.partition(" ")
-        return self._deps.auth.data_is_open and not self._deps.auth.is_admin_token(token.strip())
 
     def _metadata(self, record: ActorRecord) -> Response:
         actor = {"id": record.actor_id, "name": record.name, "key": list(record.key), "generation": record.generation}

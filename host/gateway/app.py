@@ -24,6 +24,8 @@ from host.gateway.manager import ManagerApi
 from host.gateway.pumps import Receive, Send
 from host.gateway.sockets import SocketGateway
 from host.gateway.targets import PREFIX
+from host.gateway.token_api import TokenApi
+from host.gateway.tokens import Tokens
 from host.gateway.upgrade import Upgrades
 from host.model.clock import Clock
 from host.model.errors import CallerError
@@ -60,6 +62,7 @@ def create_app(
         storage=storage,
         sockets=sockets,
         auth=auth,
+        tokens=Tokens(storage, sockets.session_key, clock, random),
         limits=limits,
         metrics=metrics,
         render_metrics=render_metrics,
@@ -74,9 +77,14 @@ def create_app(
 class GatewayApp:
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
+        self.tokens = deps.tokens
         self._routes = ActorRoutes(deps)
         self._upgrades = Upgrades(deps, self._routes)
-        self.endpoints: list[Endpoint] = [*ManagerApi(deps).endpoints(), *ControlApi(deps).endpoints()]
+        self.endpoints: list[Endpoint] = [
+            *ManagerApi(deps).endpoints(),
+            *ControlApi(deps).endpoints(),
+            *TokenApi(deps).endpoints(),
+        ]
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -118,7 +126,8 @@ class GatewayApp:
             if request.method == "OPTIONS":
                 return preflight(request.headers)
             target = self._routes.target_of(request.scope)
-            deps.auth.guard_data(request.headers, target.tokens)
+            exchange.identity = await deps.auth.identify(request.scope, deps.tokens, target.tokens)
+            deps.auth.require(exchange.identity, "connect")
             deps.refuse_when_draining()
             return await self._routes.answer(exchange, target)
 
@@ -127,11 +136,14 @@ class GatewayApp:
         if endpoint is None:
             return preflight(request.headers)
         plane = endpoint.plane_of(request)
-        if plane == "control":
-            deps.auth.guard_control(request.headers)
-        elif plane == "data":
+        if plane == "open":
+            return await endpoint.handler(exchange)
+        if plane == "data":
             cors += cors_headers(request.headers)
-            deps.auth.guard_data(request.headers)
+        else:
+            deps.auth.guard_control(request.headers)
+        exchange.identity = await deps.auth.identify(request.scope, deps.tokens)
+        deps.auth.require(exchange.identity, "connect" if plane == "data" else endpoint.need)
         return await endpoint.handler(exchange)
 
     def _match(self, exchange: Exchange, cors: list[tuple[str, str]]) -> Endpoint | None:

@@ -1,34 +1,66 @@
-"""Who may use which plane. One policy object, asked once per request and once per upgrade.
+"""Who is asking, and may they: one policy object, asked once per request and once per upgrade.
 
-* Control plane: the admin token, unless `dev`.
-* Data plane: the same token, unless `public_actors` or `dev`.
-* `dev` serves loopback without a token, so it trusts nothing that a web page could make a browser do: a `Host` that is
-  not loopback is refused everywhere (DNS rebinding), and any `Origin` on the control plane.
+* Whoever brings one of the host's own tokens is what that token says, on both planes and in every mode; one that is
+  wrong, expired or revoked is refused even where none is needed.
+* Otherwise a resolver, if the program that embeds the host gave one, says who it is.
+* Otherwise nobody is asking: that is enough for the data plane under `public_actors`, and for everything under `dev`.
 
-Tokens are compared in constant time and never logged.
+`dev` serves loopback without a token, so it trusts nothing that a web page could make a browser do: a `Host` that is
+not loopback is refused everywhere (DNS rebinding), and any `Origin` on the control plane. What a resolver finds may be
+in a cookie, which a browser sends for any page: then the page has to be of this origin, or of one that was named.
+
+A route needs a scope, and a caller has scopes. What the caller lacks, and why a token is refused, is in the log alone:
+every refusal of a token looks the same. Tokens are compared in constant time and never logged.
 """
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
-from host.model.errors import CallerError
+from host.gateway.connection_tokens import BadToken
+from host.gateway.namespaces import namespace_of
+from host.gateway.tokens import Tokens, is_token
+from host.model.errors import CallerError, InternalError
+from host.model.identity import ADMIN, NOBODY, SCOPES, Identity, Scope
 
-__all__ = ["AuthPolicy", "subprotocol_token"]
+__all__ = [
+    "AuthPolicy",
+    "Need",
+    "Resolver",
+    "guard_action",
+    "guard_key",
+    "subprotocol_token",
+    "tenant_of",
+]
 
 TOKEN_PROTOCOL = "rivet_token."
+
+# What a route needs: a scope; `tenant` for any tenant token; `admin` for what is the operator's alone.
+Need = Scope | Literal["tenant", "admin"]
+
+# Takes an ASGI scope; None leaves the caller unknown, PermissionError refuses it.
+Resolver = Callable[[Mapping[str, Any]], Awaitable[Identity | None]]
+
+_PUBLIC = Identity("anonymous", scopes=("connect",))
+_DEV = Identity("anonymous", scopes=SCOPES)
 
 
 @dataclass(frozen=True, slots=True)
 class AuthPolicy:
+    """`origins` are those of pages that may use what a resolver finds, besides those of the host's own origin."""
+
     admin_token: str | None = field(default=None, repr=False)
     public_actors: bool = False
     dev: bool = False
+    resolver: Resolver | None = None
+    origins: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if not self.dev and not self.admin_token:
@@ -36,39 +68,114 @@ class AuthPolicy:
                 "request", "invalid", "set DORMICE_ADMIN_TOKEN, or serve loopback without a token with --dev"
             )
 
-    @property
-    def data_is_open(self) -> bool:
-        return self.dev or self.public_actors
-
     def guard_host(self, headers: Headers) -> None:
         hosts = headers.getlist("host")
         if self.dev and not (len(hosts) == 1 and _is_loopback(hosts[0])):
             raise _forbidden("without a token only loopback hosts are served; use localhost or 127.0.0.1")
 
     def guard_control(self, headers: Headers) -> None:
-        self.guard_host(headers)
-        if self.dev:
-            if "origin" in headers:
-                raise _forbidden("the control plane does not answer web pages")
-            return
-        self._require(_header_tokens(headers))
+        if self.dev and "origin" in headers:
+            raise _forbidden("the control plane does not answer web pages")
 
-    def guard_data(self, headers: Headers, more_tokens: Iterable[str | None] = ()) -> None:
-        """`more_tokens` are those of the path, the query or a sub-protocol."""
-        self.guard_host(headers)
-        if not self.data_is_open:
-            self._require([*_header_tokens(headers), *(token for token in more_tokens if token)])
+    async def identify(
+        self, scope: Mapping[str, Any], tokens: Tokens, more_tokens: Iterable[str | None] = ()
+    ) -> Identity:
+        """The caller; `more_tokens` are those of the path, the query or a sub-protocol. Raises for a bad token."""
+        headers = Headers(raw=list(scope["headers"]))
+        given = [*_header_tokens(headers), *(token for token in more_tokens if token)]
+        reason = ""
+        for token in given:
+            if self.is_admin_token(token):
+                return ADMIN
+            if is_token(token):
+                try:
+                    return await tokens.identify(token)
+                except BadToken as error:
+                    reason = str(error)
+        if reason:
+            raise _forbidden(detail=reason)
+        if self.resolver is not None:
+            found = await self._resolved(scope, headers)
+            if found is not None:
+                return found
+        elif self.dev:
+            return _DEV
+        if self.public_actors:
+            return _PUBLIC
+        if given:
+            raise _forbidden(detail="unknown")
+        return NOBODY
+
+    def require(self, identity: Identity, need: Need) -> None:
+        if identity.role == "admin" or identity is _DEV:
+            return
+        if need == "tenant":
+            allowed = identity.role == "tenant"
+        else:
+            allowed = need in identity.scopes
+        if not allowed and identity.role == "anonymous" and identity.tenant is None:
+            raise CallerError("auth", "unauthenticated", "a token is needed: send `Authorization: Bearer …`")
+        if not allowed:
+            raise _forbidden(detail=f"the route needs {need}")
 
     def is_admin_token(self, token: str) -> bool:
         return self.admin_token is not None and hmac.compare_digest(
             token.encode("utf-8", "replace"), self.admin_token.encode("utf-8")
         )
 
-    def _require(self, tokens: list[str]) -> None:
-        if not tokens:
-            raise CallerError("auth", "unauthenticated", "a token is needed: send `Authorization: Bearer …`")
-        if not any(self.is_admin_token(token) for token in tokens):
-            raise _forbidden("this token does not allow it")
+    def for_the_actor(self, authorization: str) -> bool:
+        """Whether an actor may see the header: an application may authorise its users itself. Never what is for the
+        host, or for the application around it."""
+        _, _, token = authorization.partition(" ")
+        token = token.strip()
+        return self.resolver is None and not is_token(token) and not self.is_admin_token(token)
+
+    async def _resolved(self, scope: Mapping[str, Any], headers: Headers) -> Identity | None:
+        assert self.resolver is not None
+        try:
+            found = await self.resolver(scope)
+        except PermissionError:
+            raise _forbidden(detail="the resolver refused") from None
+        if found is None:
+            return None
+        if not isinstance(found, Identity):
+            raise InternalError(f"the resolver returned a {type(found).__name__}, not an Identity")
+        if found.tenant is None and found.role != "admin":
+            raise InternalError(f"the resolver returned an identity of role {found.role} without a tenant")
+        if found.tenant is not None:
+            namespace_of(found.tenant)
+        origin = headers.get("origin")
+        if origin is not None and not self._is_own(origin, headers):
+            raise _forbidden("pages of this origin may not use the session", detail="origin")
+        return found
+
+    def _is_own(self, origin: str, headers: Headers) -> bool:
+        """The scheme is left out of it: a proxy in front may have taken TLS off."""
+        return origin in self.origins or urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+
+
+def tenant_of(identity: Identity, given: str | None) -> str:
+    """The namespace that a request is about: the caller's own if it names none. A foreign one is refused whether there
+    is such a namespace or not."""
+    if given is None and identity.tenant is not None:
+        return identity.tenant
+    tenant = namespace_of(given)
+    if identity.tenant not in (None, tenant):
+        raise _forbidden(detail="another namespace")
+    return tenant
+
+
+def guard_key(identity: Identity, name: str, key: tuple[str, ...], *, creates: bool) -> None:
+    """Before an actor is looked up, or made, by its key: a token that is bound to an id makes none."""
+    bounds = identity.bounds
+    if not bounds.fit_key(name, key) or (creates and bounds.actor_id is not None):
+        raise _forbidden(detail="bounds of the token")
+
+
+def guard_action(identity: Identity, action: str | None) -> None:
+    """`action` is None for what is no action: a token that is bound to actions does nothing else."""
+    if identity.bounds.actions is not None and (action is None or not identity.may_act(action)):
+        raise _forbidden(detail="bounds of the token")
 
 
 def subprotocol_token(offered: Iterable[str]) -> str | None:
@@ -103,5 +210,5 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _forbidden(message: str) -> CallerError:
-    return CallerError("auth", "forbidden", message)
+def _forbidden(message: str = "this token does not allow it", *, detail: str | None = None) -> CallerError:
+    return CallerError("auth", "forbidden", message, detail=detail)

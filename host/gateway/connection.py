@@ -66,6 +66,7 @@ class Connection:
         "room_waiter",
         "sent",
         "session",
+        "token_id",
         "write_waiter",
     )
 
@@ -74,6 +75,7 @@ class Connection:
         self.opened = opened
         self.actor_id = opened.actor_id
         self.conn_id = opened.conn_id
+        self.token_id = opened.token_id
         self.abort = abort
         self.open_acked = False
         # incoming: indexes first .. next_index - 1 are buffered

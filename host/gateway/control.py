@@ -14,7 +14,6 @@ from host.gateway.bodies import read_body
 from host.gateway.deploys import DeployApi, Rollout, definition_document
 from host.gateway.exchange import Deps, Endpoint, Exchange, json_response
 from host.gateway.letters import letters_page
-from host.gateway.namespaces import namespace_of
 from host.gateway.snapshots import snapshot_as_cbor, snapshot_as_json
 from host.model.definitions import DefinitionOptions, ModuleRecord
 from host.model.errors import CallerError
@@ -55,18 +54,18 @@ class ControlApi:
     def endpoints(self) -> list[Endpoint]:
         row = Endpoint.row
         return [
-            row("POST", "/modules", "control", self.post_module),
-            row("GET", "/modules", "control", self.list_modules),
-            row("GET", "/modules/{digest}", "control", self.get_module),
-            row("GET", "/definitions", "control", self.list_definitions),
-            row("PUT", "/definitions/{name}", "control", self.put_definition),
-            row("GET", "/definitions/{name}", "control", self.get_definition),
+            row("POST", "/modules", "control", self.post_module, "deploy"),
+            row("GET", "/modules", "control", self.list_modules, "deploy"),
+            row("GET", "/modules/{digest}", "control", self.get_module, "deploy"),
+            row("GET", "/definitions", "control", self.list_definitions, "deploy"),
+            row("PUT", "/definitions/{name}", "control", self.put_definition, "deploy"),
+            row("GET", "/definitions/{name}", "control", self.get_definition, "deploy"),
             *self._deploys.endpoints(),
-            row("GET", "/actors/{actor_id}/snapshot", "control", self.snapshot),
-            row("GET", "/actors/{actor_id}/dead-letters", "control", self.dead_letters),
-            row("GET", "/tenants/{namespace}/usage", "control", self.usage),
+            row("GET", "/actors/{actor_id}/snapshot", "control", self.snapshot, "actors"),
+            row("GET", "/actors/{actor_id}/dead-letters", "control", self.dead_letters, "actors"),
+            row("GET", "/tenants/{namespace}/usage", "control", self.usage, "tenant"),
             row("PUT", "/tenants/{namespace}/quotas", "control", self.put_quotas),
-            row("GET", "/limits", "control", self.limits),
+            row("GET", "/limits", "control", self.limits, "tenant"),
             row("GET", "/metrics", "control", self.metrics),
             row("GET", "/health", "open", self.health),
         ]
@@ -144,9 +143,9 @@ class ControlApi:
     # operators ---------------------------------------------------------------------------------------------------
 
     async def snapshot(self, exchange: Exchange) -> Response:
-        actor_id = exchange.path_id()
-        snapshot = await self._deps.service.snapshot(actor_id)
-        exchange.guard_namespace(snapshot.namespace)
+        record = await self._deps.service.record(exchange.path_id())
+        exchange.guard_namespace(record)
+        snapshot = await self._deps.service.snapshot(record.actor_id)
         if "application/cbor" in exchange.request.headers.get("accept", ""):
             return Response(snapshot_as_cbor(snapshot), media_type="application/cbor", headers={"vary": "Accept"})
         return Response(snapshot_as_json(snapshot), media_type="application/json", headers={"vary": "Accept"})
@@ -154,7 +153,7 @@ class ControlApi:
     async def dead_letters(self, exchange: Exchange) -> Response:
         """What was given up, the oldest first. Does not wake the actor."""
         record = await self._deps.service.record(exchange.path_id())
-        exchange.guard_namespace(record.tenant)
+        exchange.guard_namespace(record)
         exchange.record = record
         query = exchange.request.query_params
         letters = await self._deps.storage.dead_letters(record.actor_id)
@@ -162,11 +161,11 @@ class ControlApi:
 
     async def usage(self, exchange: Exchange) -> Response:
         """What the tenant uses, and its quotas."""
-        return json_response(await self._deps.service.usage(namespace_of(exchange.request.path_params["namespace"])))
+        return json_response(await self._deps.service.usage(exchange.path_tenant()))
 
     async def put_quotas(self, exchange: Exchange) -> Response:
         """In place of those that were set before; answers as `usage` does."""
-        tenant = namespace_of(exchange.request.path_params["namespace"])
+        tenant = exchange.path_tenant()
         body = decode_strict(await self._json(exchange), _QuotasBody)
         for name, value in body.quotas.items():
             if type(value) is not int:

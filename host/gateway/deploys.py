@@ -50,12 +50,12 @@ class DeployApi:
     def endpoints(self) -> list[Endpoint]:
         row = Endpoint.row
         return [
-            row("GET", "/definitions/{name}/versions", "control", self.versions),
-            row("POST", "/definitions/{name}/rollout", "control", self.rollout),
-            row("PATCH", "/definitions/{name}/rollout", "control", self.rollout),
-            row("POST", "/definitions/{name}/rollback", "control", self.rollback),
-            row("POST", "/actors/{actor_id}/reload", "control", self.reload),
-            row("GET", "/actors/{actor_id}/status", "control", self.status),
+            row("GET", "/definitions/{name}/versions", "control", self.versions, "deploy"),
+            row("POST", "/definitions/{name}/rollout", "control", self.rollout, "deploy"),
+            row("PATCH", "/definitions/{name}/rollout", "control", self.rollout, "deploy"),
+            row("POST", "/definitions/{name}/rollback", "control", self.rollback, "deploy"),
+            row("POST", "/actors/{actor_id}/reload", "control", self.reload, "actors"),
+            row("GET", "/actors/{actor_id}/status", "control", self.status, "actors"),
         ]
 
     # deploys -----------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ class DeployApi:
 
     async def _guarded(self, exchange: Exchange) -> str:
         record = await self._deps.service.record(exchange.path_id())
-        exchange.guard_namespace(record.tenant)
+        exchange.guard_namespace(record)
         exchange.record = record
         return record.actor_id
 

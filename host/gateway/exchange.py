@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from host.gateway.auth import AuthPolicy
-from host.gateway.namespaces import namespace_of
+from host.gateway.auth import AuthPolicy, Need, tenant_of
+from host.gateway.tokens import Tokens
 from host.model.clock import Clock
-from host.model.errors import CallerError, UnavailableError
+from host.model.errors import CallerError, UnavailableError, no_such_actor
+from host.model.identity import NOBODY, Identity
 from host.model.ids import RandomBytes, is_id
 from host.model.limits import Limits
 from host.model.ports import Metrics
@@ -42,6 +43,7 @@ class Deps:
     storage: Driver
     sockets: SocketGateway
     auth: AuthPolicy
+    tokens: Tokens
     limits: Limits
     metrics: Metrics
     render_metrics: Callable[[], str]
@@ -59,23 +61,30 @@ class Deps:
 
 @dataclass(slots=True)
 class Exchange:
-    """One HTTP request. `record` is set once the actor is known: from then on answers and errors name it."""
+    """One HTTP request. `identity` is who asks; `record` is set once the actor is known, and that it is there for who
+    asks: from then on answers and errors name it."""
 
     request: Request
     ray: str
     route: str = "unknown"
+    identity: Identity = NOBODY
     record: ActorRecord | None = None
 
     @property
     def namespace(self) -> str:
-        """`?namespace=`; a namespace is created by its first use."""
-        return namespace_of(self.request.query_params.get("namespace"))
+        """`?namespace=`, or the caller's own; a namespace is created by its first use."""
+        return tenant_of(self.identity, self.request.query_params.get("namespace"))
 
-    def guard_namespace(self, tenant: str) -> None:
-        """D9: what belongs to another namespace is not found. An id is a secret of its tenant, so only a namespace that
-        is given has to match."""
-        if "namespace" in self.request.query_params and tenant != self.namespace:
-            raise CallerError("actor", "not_found", "there is no such actor in this namespace")
+    def guard_namespace(self, record: ActorRecord) -> None:
+        """D9: what belongs to another namespace is not found, and looks like what is not there. A caller that speaks
+        for no namespace knows the id, a secret of its tenant, so only a namespace that it gives has to match."""
+        given = "namespace" in self.request.query_params
+        if not self.identity.reaches(record) or (given and record.tenant != self.namespace):
+            raise no_such_actor(record.actor_id)
+
+    def path_tenant(self) -> str:
+        """The namespace in the path."""
+        return tenant_of(self.identity, self.request.path_params["namespace"])
 
     def path_id(self) -> str:
         actor_id: str = self.request.path_params["actor_id"]
@@ -89,15 +98,24 @@ Handler = Callable[[Exchange], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A row of the route table. A function as `plane` decides by the request."""
+    """A row of the route table. A function as `plane` decides by the request. `need` is what a caller needs on the
+    control plane: what nobody else was allowed is the admin's alone."""
 
     route: Route
     plane: Plane | Callable[[Request], Plane]
     handler: Handler
+    need: Need = "admin"
 
     @classmethod
-    def row(cls, method: str, path: str, plane: Plane | Callable[[Request], Plane], handler: Handler) -> Endpoint:
-        return cls(Route(path, handler, methods=[method]), plane, handler)
+    def row(
+        cls,
+        method: str,
+        path: str,
+        plane: Plane | Callable[[Request], Plane],
+        handler: Handler,
+        need: Need = "admin",
+    ) -> Endpoint:
+        return cls(Route(path, handler, methods=[method]), plane, handler, need)
 
     def plane_of(self, request: Request) -> Plane:
         return self.plane(request) if callable(self.plane) else self.plane

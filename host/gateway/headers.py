@@ -27,6 +27,8 @@ _HOP = frozenset(
     }
 )
 _OURS = ("x-rivet-", "x-dormice-")
+# Of a handshake; a sub-protocol may be a token.
+_HANDSHAKE = "sec-websocket-"
 
 # Actors of all tenants answer at one origin. A cookie of one would be sent to all others, and the cookies of the site
 # that the host is part of to every tenant: neither crosses.
@@ -67,8 +69,10 @@ def request_headers(raw: RawHeaders, *, keep_bearer: Callable[[str], bool]) -> t
     for name, value in given:
         if name in hop or name in _COOKIES or name.startswith(_OURS):
             continue
-        if name == "authorization" and not keep_bearer(value):
+        if name.startswith(_HANDSHAKE) or (name == "authorization" and not keep_bearer(value)):
             continue
+        if name == "referer":  # the address of a page may hold a token, and it may be another actor's
+            value = _origin_of(value)
         kept.append((name, value))
     return tuple(kept)
 
@@ -89,6 +93,12 @@ def reply_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
             continue
         kept.append((lower, value))
     return kept
+
+
+def _origin_of(url: str) -> str:
+    scheme, mark, rest = url.partition("://")
+    host = rest.partition("/")[0].partition("?")[0].partition("#")[0].rpartition("@")[2]
+    return f"{scheme}{mark}{host}/" if mark else ""
 
 
 def _decoded(raw: RawHeaders) -> Iterable[tuple[str, str]]:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from host import __version__
+from host.gateway.auth import guard_key
 from host.gateway.bodies import read_body
 from host.gateway.exchange import Deps, Endpoint, Exchange, Plane, json_response
 from host.gateway.inputs import input_from_base64
@@ -47,10 +48,10 @@ class ManagerApi:
             row("GET", "/metadata", "data", self.metadata),
             row("PUT", "/actors", "data", self.put),
             row("POST", "/actors", "data", self.post),
-            row("GET", "/actors", _plane_of_get, self.get),
-            row("GET", "/actors/names", "control", self.names),
-            row("DELETE", "/actors/{actor_id}", "control", self.delete),
-            row("POST", "/actors/{actor_id}/sleep", "control", self.sleep),
+            row("GET", "/actors", _plane_of_get, self.get, "actors"),
+            row("GET", "/actors/names", "control", self.names, "actors"),
+            row("DELETE", "/actors/{actor_id}", "control", self.delete, "actors"),
+            row("POST", "/actors/{actor_id}/sleep", "control", self.sleep, "actors"),
         ]
 
     async def metadata(self, exchange: Exchange) -> Response:
@@ -76,13 +77,13 @@ class ManagerApi:
             if len(ids) > MAX_IDS:
                 raise CallerError("request", "invalid", f"ask for at most {MAX_IDS} actor_ids at a time")
             found = [await self._by_id(actor_id, tenant) for actor_id in dict.fromkeys(ids)]
-            return self._page([record for record in found if record is not None])
+            return self._page([record for record in found if record is not None and exchange.identity.reaches(record)])
         if "key" in query:
             name = query.get("name")
             if not name:
                 raise CallerError("actor", "empty_name", "a key is looked up together with a name")
             record = await self._deps.service.find(tenant, name, decode_key(query["key"]))
-            return self._page([] if record is None else [record])
+            return self._page([] if record is None or not exchange.identity.reaches(record) else [record])
         page = await self._deps.storage.list_actors(
             tenant, query.get("name"), limit=_limit(query.get("limit")), cursor=query.get("cursor")
         )
@@ -113,12 +114,14 @@ class ManagerApi:
         if not body.name:
             raise CallerError("actor", "empty_name", "an actor needs a name")
         value = None if body.input is None else input_from_base64(body.input, limits.input)
-        return body.name, decode_key(body.key or ""), value
+        key = decode_key(body.key or "")
+        guard_key(exchange.identity, body.name, key, creates=True)
+        return body.name, key, value
 
     async def _named(self, exchange: Exchange) -> ActorRecord:
         """The actor of the path."""
         record = await self._deps.service.record(exchange.path_id())
-        exchange.guard_namespace(record.tenant)
+        exchange.guard_namespace(record)
         exchange.record = record
         return record
 
@@ -130,7 +133,7 @@ class ManagerApi:
             record = await self._deps.service.being_destroyed(exchange.path_id())
             if error.name != "actor/not_found" or record is None:
                 raise
-        exchange.guard_namespace(record.tenant)
+        exchange.guard_namespace(record)
         exchange.record = record
         return record
 

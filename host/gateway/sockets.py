@@ -128,6 +128,7 @@ class SocketGateway:
             return
         try:
             conn = self.sessions.come_back(opened.actor_id, comeback, abort)
+            conn.token_id = opened.token_id
         except Refused as refusal:
             await send({"type": "websocket.close", "code": refusal.code, "reason": refusal.reason})
             return
@@ -156,6 +157,15 @@ class SocketGateway:
         self._endings.stopping = True
         for conn in self._held:
             self._endings.end(conn, code, reason, why="draining")
+
+    def revoke(self, token_id: str) -> int:
+        """Closes the sockets that a token let in which is no token any more; how many. A client of a session that has
+        come back is held to the token with which it came."""
+        reason, revoked = "auth.revoked", [conn for conn in self._held if conn.token_id == token_id]
+        for conn in revoked:
+            self._endings.end(conn, 1008, reason, why=reason, cut=True)
+            self._endings.tell(SocketClosed(conn.actor_id, conn.conn_id, 1008, reason, False), reason)
+        return len(revoked)
 
     def cut_all(self) -> None:
         """Drops every client's TCP connection, as a network does: for tests of crashes."""

@@ -31,8 +31,10 @@ class DirectTarget(Struct, frozen=True):
 
 
 class QueryTarget(Struct, frozen=True):
+    """`namespace` as it was given; None leaves it to who asks."""
+
     method: Literal["get", "getOrCreate"]
-    tenant: str
+    namespace: str | None
     name: str
     key: tuple[str, ...]
     input: bytes | None
@@ -94,10 +96,11 @@ def _query_target(name: str, given: dict[str, str], max_input: int) -> QueryTarg
         raise CallerError("guard", "query_invalid_param", "rvt-method is get or getOrCreate")
     if not name:
         raise CallerError("actor", "empty_name", "the path has no actor name")
-    tenant = namespace_of(given.get("rvt-namespace"))
+    given_namespace = given.get("rvt-namespace")
+    namespace = None if given_namespace is None else namespace_of(given_namespace)
     text = given.get("rvt-input")
     if text is not None and method == "get":
         raise CallerError("guard", "query_invalid_param", "rvt-input goes with rvt-method=getOrCreate only")
     value = None if text is None else input_from_base64url(text, max_input)
     key = decode_query_key(given.get("rvt-key"))
-    return QueryTarget("get" if method == "get" else "getOrCreate", tenant, name, key, value)
+    return QueryTarget("get" if method == "get" else "getOrCreate", namespace, name, key, value)

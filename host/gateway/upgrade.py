@@ -13,7 +13,7 @@ from typing import Any
 from starlette.datastructures import Headers
 
 from host.gateway.actors import ActorRoutes, not_found, raw_route_path
-from host.gateway.auth import subprotocol_token
+from host.gateway.auth import guard_action, subprotocol_token
 from host.gateway.errors import Refusal, refuse
 from host.gateway.exchange import Deps, actor_headers
 from host.gateway.headers import socket_headers
@@ -22,6 +22,7 @@ from host.gateway.sessions import Comeback, comeback_of
 from host.gateway.targets import PREFIX, Target
 from host.gateway.values import conn_params
 from host.model.errors import CallerError
+from host.model.identity import Identity
 from host.model.ids import new_id
 from host.model.records import ActorRecord
 from host.model.tunnel import Opened
@@ -61,7 +62,7 @@ class Upgrades:
             return None
         record: ActorRecord | None = None
         try:
-            target, offered = self._authorised(scope)
+            target, identity, offered = await self._authorised(scope)
             comeback = comeback_of(target.session, deps.sockets.session_key)
             params = conn_params(Headers(raw=list(scope["headers"])), offered, deps.limits.conn_params)
 
@@ -79,6 +80,7 @@ class Upgrades:
                     at=deps.clock.now_ms(),
                     session=None if comeback is None else comeback.session,
                     tenant=found.tenant,
+                    token_id=identity.token_id,
                 )
                 admitted = comeback is None or await self._opens(found.actor_id, comeback)
                 if admitted:
@@ -87,7 +89,7 @@ class Upgrades:
                     admitted = comeback is None or await self._opens(found.actor_id, comeback)
                 return found, opened, admitted
 
-            reached, opened, admitted = await self._routes.reach(target, admit)
+            reached, opened, admitted = await self._routes.reach(target, identity, admit)
         except Exception as error:  # noqa: BLE001 - `refuse` logs it, and the client gets its masked form
             refusal = refuse(error, ray=ray, route=ROUTE, metrics=deps.metrics, actor=record)
             await _refuse(scope, send, refusal, ray)
@@ -115,8 +117,8 @@ class Upgrades:
             return False
         return not await deps.storage.session_known(actor_id, comeback.session)
 
-    def _authorised(self, scope: Mapping[str, Any]) -> tuple[Target, list[str]]:
-        """The address and the sub-protocols offered, of someone who may use the data plane."""
+    async def _authorised(self, scope: Mapping[str, Any]) -> tuple[Target, Identity, list[str]]:
+        """The address, and the sub-protocols offered, of someone who may use the data plane."""
         deps = self._deps
         headers = Headers(raw=list(scope["headers"]))
         offered: list[str] = list(scope.get("subprotocols", []))
@@ -124,11 +126,13 @@ class Upgrades:
         if not raw_route_path(scope).startswith(PREFIX):
             raise CallerError("request", "not_found", "no WebSocket is served at this path")
         target = self._routes.target_of(scope)
-        deps.auth.guard_data(headers, [*target.tokens, subprotocol_token(offered)])
+        identity = await deps.auth.identify(scope, deps.tokens, [*target.tokens, subprotocol_token(offered)])
+        deps.auth.require(identity, "connect")
         deps.refuse_when_draining()
         if target.kind != "websocket":
             raise not_found(target.kind)
-        return target, offered
+        guard_action(identity, None)
+        return target, identity, offered
 
 
 def _abort_of(scope: Mapping[str, Any]) -> Callable[[], None] | None:

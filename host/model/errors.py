@@ -25,6 +25,7 @@ __all__ = [
     "counted_error",
     "error_from_info",
     "limit_error",
+    "no_such_actor",
     "status_of",
 ]
 
@@ -194,6 +195,11 @@ def limit_error(limit: str, used: int, allowed: int, advice: str, *, name: str =
     error = CallerError(group, code, f"{limit}: {used} used, {allowed} allowed; {advice}", metadata=metadata)
     error.limit = limit
     return error
+
+
+def no_such_actor(actor_id: str) -> CallerError:
+    """The one way to say it: nobody can tell what is another tenant's from what is not there."""
+    return CallerError("actor", "not_found", f"there is no actor {actor_id}; it never was, or it was destroyed")
 
 
 _UNAVAILABLE = {

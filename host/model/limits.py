@@ -52,6 +52,8 @@ LIMITS: tuple[Limit, ...] = (
     Limit("conn_params", 4 * KIB, 4 * KIB, "bytes", "parameters of one connection"),
     Limit("conn_state", 16 * KIB, 16 * KIB, "bytes", "state attached to one connection"),
     Limit("conn_tags", 10, 10, "tags", "tags of one connection"),
+    Limit("token_claims", 2 * KIB, 2 * KIB, "bytes", "claims in one connection token"),
+    Limit("token_lifetime", 86_400_000, 86_400_000, "ms", "time for which one connection token is valid"),
     Limit("outgoing_queue", 1 * MIB, 1 * MIB, "bytes", "frames that wait for one connection's client"),
     Limit("outbox", 1 * MIB, 1 * MIB, "bytes", "frames kept for the client of one session"),
     Limit("outbox_frames", 1_024, 1_024, "frames", "frames kept for the client of one session"),
@@ -123,6 +125,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit("tenant_connections", 20_000, 100_000, "connections", "connections of one tenant", tenant=True),
     Limit("tenant_modules", 256 * MIB, 64 * GIB, "bytes", "modules that one tenant has stored", tenant=True),
     Limit("tenant_definitions", 1_000, 10_000, "definitions", "definitions of one tenant", tenant=True),
+    Limit("tenant_tokens", 1_000, 10_000, "tokens", "tokens of one tenant", tenant=True),
     Limit("tenant_timers", 100_000, 1_000_000, "timers", "outstanding timers of one tenant", tenant=True),
     Limit("tenant_calls", 10_000, 100_000, "calls", "outstanding calls of one tenant's actors", tenant=True),
     Limit(

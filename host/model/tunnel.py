@@ -25,7 +25,8 @@ __all__ = [
 class Opened(Struct, frozen=True):
     """A raw WebSocket that the gateway holds and wants delivered. `path` includes the query string; `params` is a
     Value; `headers` is already cut to the allow-list. `session` is the hash of the secret with which its client can
-    come back, or None for a plain connection. `tenant` is empty where the gateway does not know it."""
+    come back, or None for a plain connection. `tenant` is empty where the gateway does not know it. `token_id` names
+    the stored token that let it in, if one did."""
 
     actor_id: str
     conn_id: str
@@ -37,6 +38,7 @@ class Opened(Struct, frozen=True):
     at: int
     session: bytes | None = None
     tenant: str = ""
+    token_id: str = ""
 
 
 class ActionRequest(Struct, frozen=True):

@@ -102,6 +102,7 @@ class Tenants:
         account = self._account(tenant)
         modules, stored = await self._storage.modules_size(tenant)
         definitions = len(await self._storage.list_definitions(tenant))
+        tokens = len(await self._storage.tokens_of(tenant, self._clock.now_ms()))
         limits = account.limits
         used: dict[str, int | None] = {
             "tenant_cpu": None,
@@ -111,6 +112,7 @@ class Tenants:
             "tenant_connections": account.connections,
             "tenant_modules": stored,
             "tenant_definitions": definitions,
+            "tenant_tokens": tokens,
             "tenant_timers": account.timers,
             "tenant_calls": account.calls,
             "tenant_call_bytes": account.call_bytes,

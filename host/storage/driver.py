@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from host.model.definitions import Definition, DefinitionOptions, DeployFailure, DeployStatus, ModuleRecord
 from host.model.effects import CommitUnit, OutboxFrame
+from host.model.identity import TokenRow
 from host.model.ports import StateReader
 from host.model.records import ActorImage, ActorRecord, ConnectionRow, DeadLetter
 from host.model.report import ModuleReport
@@ -160,6 +161,25 @@ class Driver(Protocol):
 
     async def modules_size(self, tenant: str) -> tuple[int, int]:
         """(modules, their bytes) of the tenant."""
+        ...
+
+    # tokens ------------------------------------------------------------------------------------------------------
+
+    async def put_token(self, row: TokenRow, allowed: int, now: int) -> bool:
+        """False, and nothing stored, if the tenant has `allowed` tokens already; those that have expired at `now` (ms)
+        are gone by then. Durable."""
+        ...
+
+    async def token_by_hash(self, digest: bytes) -> TokenRow | None:
+        """Expired or not."""
+        ...
+
+    async def tokens_of(self, tenant: str, now: int) -> Sequence[TokenRow]:
+        """Those that have not expired at `now` (ms), by creation and id."""
+        ...
+
+    async def drop_token(self, tenant: str, token_id: str) -> bool:
+        """False if the tenant has no such token. Nobody finds it once this has returned. Durable."""
         ...
 
     # modules and definitions -------------------------------------------------------------------------------------

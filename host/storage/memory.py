@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from host.model.definitions import Definition, DefinitionOptions, DeployFailure, DeployStatus, ModuleRecord
 from host.model.effects import CommitUnit, EndedSessions, KvDelete, KvPut, OutboxFrame
 from host.model.errors import InternalError, UnavailableError
+from host.model.identity import TokenRow
 from host.model.ports import StateReader
 from host.model.records import ActorImage, ActorRecord, AlarmRow, AttemptRow, ConnectionRow, DeadLetter
 from host.model.report import ModuleReport
@@ -136,6 +137,10 @@ class _Actor:
                 del frames[frame.index]
 
 
+def _valid(row: TokenRow, now: int) -> bool:
+    return row.expires_at is None or row.expires_at > now
+
+
 class MemoryDriver:
     """See `host.storage.driver.Driver`."""
 
@@ -148,6 +153,7 @@ class MemoryDriver:
         self._definitions: dict[tuple[str, str], list[Definition]] = {}
         self._deploy_failures: dict[tuple[str, str, int, str], DeployFailure] = {}
         self._quotas: dict[str, dict[str, int]] = {}
+        self._tokens: dict[bytes, TokenRow] = {}
         self._failures: list[Literal["unavailable", "unknown"]] = []
         self._unknown = False
 
@@ -340,6 +346,36 @@ class MemoryDriver:
     async def modules_size(self, tenant: str) -> tuple[int, int]:
         sizes = [record.size for record in await self.list_modules(tenant)]
         return len(sizes), sum(sizes)
+
+    # tokens ----------------------------------------------------------------------------------------------------------
+
+    async def put_token(self, row: TokenRow, allowed: int, now: int) -> bool:
+        await self._write()
+        held = {one.token_id for one in self._tokens.values() if one.tenant == row.tenant and _valid(one, now)}
+        self._tokens = {
+            digest: one for digest, one in self._tokens.items() if one.tenant != row.tenant or one.token_id in held
+        }
+        if len(held) >= allowed:
+            return False
+        self._tokens[row.hash] = row
+        return True
+
+    async def token_by_hash(self, digest: bytes) -> TokenRow | None:
+        await self._read()
+        return self._tokens.get(digest)
+
+    async def tokens_of(self, tenant: str, now: int) -> Sequence[TokenRow]:
+        await self._read()
+        found = [row for row in self._tokens.values() if row.tenant == tenant and _valid(row, now)]
+        return sorted(found, key=lambda row: (row.created_at, row.token_id))
+
+    async def drop_token(self, tenant: str, token_id: str) -> bool:
+        await self._write()
+        for digest, row in self._tokens.items():
+            if (row.tenant, row.token_id) == (tenant, token_id):
+                del self._tokens[digest]
+                return True
+        return False
 
     # modules and definitions -----------------------------------------------------------------------------------------
 

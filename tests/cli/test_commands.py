@@ -145,6 +145,36 @@ def test_a_module_is_deployed_from_a_url(endpoint: str) -> None:
     assert err.startswith("module/hash_mismatch: ")
 
 
+def test_tokens_are_made_used_listed_and_revoked(endpoint: str, tmp_path: Path) -> None:
+    (tmp_path / "counter.js").write_text(COUNTER)
+    counter = str(tmp_path / "counter.js")
+    code, out, err = quick("token", "create", "deploy", "connect", "--namespace", "staff", "--label", "ci",
+                           "--expires", "90d", endpoint=endpoint)  # fmt: skip
+    token = out.strip()
+    assert (code, token[:4], token in err) == (0, "dmt_", False)
+    code, out, _ = quick("token", "list", "--namespace", "staff", endpoint=endpoint)
+    row = out.splitlines()[1].split()
+    assert row[1:4] == ["ci", "deploy", "connect"]
+    assert token not in out
+
+    assert quick("--token", token, "deploy", "counter", counter, endpoint=endpoint)[0] == 0
+    assert quick("--token", token, "call", "counter", "a", "add", "2", endpoint=endpoint)[:2] == (0, "2\n")
+    code, _, err = quick("--token", token, "actors", endpoint=endpoint)
+    assert (code, err) == (1, "auth/forbidden: this token does not allow it\n")
+    assert quick("actors", "--namespace", "staff", endpoint=endpoint)[1].count("counter") == 1
+
+    code, out, _ = quick("token", "connection", "--namespace", "staff", "--name", "counter", "--key", "b",
+                         "--action", "add", "--claims", '{"u": 1}', "--expires", "1m", endpoint=endpoint)  # fmt: skip
+    client = out.strip()
+    assert (code, client[:4]) == (0, "dmc_")
+    assert quick("--token", client, "call", "counter", "b", "add", "5", endpoint=endpoint)[:2] == (0, "5\n")
+    assert quick("--token", client, "call", "counter", "a", "add", "5", endpoint=endpoint)[0] == 1
+
+    assert quick("token", "revoke", row[0], "--namespace", "staff", endpoint=endpoint)[0] == 0
+    assert quick("--token", token, "call", "counter", "a", "add", "2", endpoint=endpoint)[0] == 1
+    assert quick("token", "create", "connect", "--expires", "soon", endpoint=endpoint)[0] == 2
+
+
 def test_a_tenant_is_shown_and_given_quotas(endpoint: str) -> None:
     code, out, err = quick("tenant", "acme", endpoint=endpoint)
     assert (code, err) == (0, "")

@@ -18,6 +18,7 @@ from host.cli.main import app
 from host.gateway.control import ControlApi
 from host.gateway.exchange import Deps
 from host.gateway.manager import ManagerApi
+from host.gateway.token_api import TokenApi
 from host.model.errors import HTTP_STATUS
 from tests.docs.pages import PAGES, ROOT, links, named_files
 
@@ -55,7 +56,10 @@ def commands_of(page: Path) -> Iterator[tuple[str, str]]:
 def test_every_command_and_flag_that_is_named_exists(page: Path) -> None:
     for name, rest in commands_of(page):
         assert name in COMMANDS, f"dormice {name}"
-        known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+        command = COMMANDS[name]
+        if hasattr(command, "commands") and rest.strip():  # a group: its own commands come next
+            command = command.commands[rest.split()[0]]
+        known = {option for parameter in command.params for option in parameter.opts}
         assert set(re.findall(r"(?<=\s)--[a-z0-9-]+", rest)) <= known, f"dormice {name}{rest}"
 
 
@@ -76,7 +80,7 @@ def test_operations_lists_every_flag_and_variable_of_serve() -> None:
 def test_http_lists_every_route() -> None:
     text = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
     deps = cast(Deps, None)
-    for endpoint in [*ManagerApi(deps).endpoints(), *ControlApi(deps).endpoints()]:
+    for endpoint in [*ManagerApi(deps).endpoints(), *ControlApi(deps).endpoints(), *TokenApi(deps).endpoints()]:
         (method, *_) = sorted((endpoint.route.methods or set()) - {"HEAD"})
         assert f"`{method} {endpoint.route.path}`" in text, f"{method} {endpoint.route.path}"
 

@@ -16,7 +16,7 @@ from host.gateway.auth import AuthPolicy
 from host.gateway.server import HostServer, bind
 from host.gateway.sockets import SocketGateway
 from host.model.definitions import Definition, DefinitionOptions, Manifest, ModuleRecord
-from host.model.errors import CallerError, DormiceError, ErrorInfo
+from host.model.errors import CallerError, DormiceError, ErrorInfo, no_such_actor
 from host.model.limits import Limits
 from host.model.records import ActorRecord
 from host.model.snapshot import ActorSnapshot, ConnectionSnapshot, KvSnapshot, ModuleRef
@@ -129,7 +129,7 @@ class ServiceDouble:
     async def record(self, actor_id: str) -> ActorRecord:
         found = await self.driver.get_actor(actor_id)
         if found is None:
-            raise CallerError("actor", "not_found", "there is no such actor")
+            raise no_such_actor(actor_id)
         return found
 
     def lifecycle_of(self, actor_id: str) -> str:
@@ -201,7 +201,9 @@ class ServiceDouble:
 
     async def usage(self, tenant: str) -> TenantUsage:
         quota = QuotaUse(1, self.quotas.get("tenant_actors", 5), 9, "actors", "tenant_actors" in self.quotas)
-        return TenantUsage(tenant, {"tenant_actors": quota}, 2, 3, 4, 5, {"tenant_starts": 6}, NOW)
+        tokens = QuotaUse(0, self.quotas.get("tenant_tokens", 3), 9, "tokens", "tenant_tokens" in self.quotas)
+        quotas = {"tenant_actors": quota, "tenant_tokens": tokens}
+        return TenantUsage(tenant, quotas, 2, 3, 4, 5, {"tenant_starts": 6}, NOW)
 
     async def set_quotas(self, tenant: str, quotas: dict[str, int]) -> None:
         self.quotas = quotas

@@ -47,6 +47,10 @@ CONTROL = [
     ("GET", f"/actors/{ID}/status"),
     ("GET", f"/tenants/{ID}/usage"),
     ("PUT", f"/tenants/{ID}/quotas"),
+    ("POST", f"/tenants/{ID}/tokens"),
+    ("GET", f"/tenants/{ID}/tokens"),
+    ("DELETE", f"/tenants/{ID}/tokens/{ID}"),
+    ("POST", f"/tenants/{ID}/connection-tokens"),
     ("GET", "/limits"),
     ("GET", "/metrics"),
 ]
@@ -77,7 +81,7 @@ def test_the_table_of_this_file_covers_every_route() -> None:
     named = {(method, path.replace(ID, "{}").partition("?")[0]) for method, path in DATA + CONTROL}
     for endpoint in app.endpoints:
         path = endpoint.route.path
-        for parameter in ("{actor_id}", "{digest}", "{namespace}"):
+        for parameter in ("{actor_id}", "{digest}", "{namespace}", "{token_id}"):
             path = path.replace(parameter, "{}")
         method = next(iter((endpoint.route.methods or set()) - {"HEAD"}))
         if path != "/health":

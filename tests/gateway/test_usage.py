@@ -19,7 +19,10 @@ async def test_usage_tells_quotas_and_what_was_used_and_refused(http: httpx.Asyn
     assert response.status_code == 200
     assert response.json() == {
         "namespace": "acme",
-        "quotas": {"tenant_actors": {"used": 1, "allowed": 5, "maximum": 9, "unit": "actors", "own": False}},
+        "quotas": {
+            "tenant_actors": {"used": 1, "allowed": 5, "maximum": 9, "unit": "actors", "own": False},
+            "tenant_tokens": {"used": 0, "allowed": 3, "maximum": 9, "unit": "tokens", "own": False},
+        },
         "modules": 2,
         "cpu_ms": 3,
         "starts": 4,

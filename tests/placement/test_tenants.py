@@ -359,6 +359,7 @@ async def test_connections_modules_definitions_and_timers_have_quotas() -> None:
         "tenant_connections": 1,
         "tenant_modules": 7,
         "tenant_definitions": 1,
+        "tenant_tokens": 0,
         "tenant_timers": 4,
         "tenant_calls": 0,
         "tenant_call_bytes": 0,

@@ -33,6 +33,7 @@ TABLES = {
     "tenants",
     "ended_sessions",
     "deploy_failures",
+    "tokens",
 }
 
 

@@ -82,6 +82,60 @@ async def _other_tenant(lab: Lab) -> str:
     return f"actor/not_found, {told}"
 
 
+@script("identity/token-of-another-tenant", "tenants are apart", "HTTP", "as if it were not there", ("errors",))
+async def _other_token(lab: Lab) -> str:
+    """A tenant with every right in its own namespace, and one whose token is gone."""
+    await lab.deploy(PLAIN)
+    actor = await lab.actor()
+    scopes = {"scopes": ["deploy", "actors", "connect", "tokens"]}
+    made = (await lab.http.post("/tenants/somebody-else/tokens", json=scopes)).json()
+    bearer = f"Bearer {made['token']}".encode()
+    for method, path in (
+        ("GET", f"/actors/{actor}/snapshot"),
+        ("DELETE", f"/actors/{actor}"),
+        ("POST", f"/actors/{actor}/sleep"),
+        ("POST", f"/gateway/{actor}/action/ok"),
+    ):
+        seen_error(await _bare(lab, method, path, authorization=bearer), "actor/not_found")
+    for method, path in (
+        ("GET", f"/actors?namespace={lab.tenant}"),
+        ("POST", f"/tenants/{lab.tenant}/tokens"),
+        ("PUT", "/tenants/somebody-else/quotas"),
+        ("GET", "/metrics"),
+    ):
+        told = seen_error(await _bare(lab, method, path, authorization=bearer), "auth/forbidden")
+    check((await _bare(lab, "GET", "/limits", authorization=bearer)).status_code == 200, "its own rights are gone")
+    await lab.http.delete(f"/tenants/somebody-else/tokens/{made['id']}")
+    seen_error(await _bare(lab, "GET", "/limits", authorization=bearer), "auth/forbidden")
+    return f"actor/not_found, {told}"
+
+
+@script("identity/forged-connection-token", "tokens are signed", "HTTP", "auth/forbidden", ("errors",))
+async def _forged_signature(lab: Lab) -> str:
+    await lab.deploy(PLAIN)
+    actor = await lab.actor()
+    body = {"name": "guest", "actions": ["ok"], "claims": {"user": 1}}
+    token: str = (await lab.http.post(f"/tenants/{lab.tenant}/connection-tokens", json=body)).json()["token"]
+    good = await _bare(lab, "POST", f"/gateway/{actor}/action/ok", authorization=f"Bearer {token}".encode())
+    check(good.status_code == 200, f"the token does not do what it is for: {good.text}")
+    head, _, signature = token.partition(".")
+    for forged in (
+        f"{head[:-2]}AA.{signature}",
+        head,
+        f"{head}.",
+        f"{head}.{signature[:-1]}",
+        f"{token}A",
+        f"dmc_.{signature}",
+    ):
+        told = seen_error(
+            await _bare(lab, "POST", f"/gateway/{actor}/action/ok", authorization=f"Bearer {forged}".encode()),
+            "auth/forbidden",
+        )
+    seen_error(await _bare(lab, "POST", f"/gateway/{actor}@{token}/action/go"), "auth/forbidden")
+    seen_error(await _bare(lab, "GET", f"/gateway/{actor}@{token}/request/"), "auth/forbidden")
+    return told
+
+
 @script("identity/odd-namespaces", "namespaces are names", "HTTP", "request/invalid", ("errors",))
 async def _namespaces(lab: Lab) -> str:
     for name in ("../default", "DEFAULT", "a b", "", "x" * 65, "default\0", "caf\u00e9", "default/x"):
@@ -180,6 +234,8 @@ CASES: tuple[Case, ...] = (
     _forged_token,
     _not_shown,
     _other_tenant,
+    _other_token,
+    _forged_signature,
     _namespaces,
     _foreign,
     _destroyed,

@@ -111,6 +111,31 @@ async def _definitions(lab: Lab) -> str:
     return seen_error(answer, "limit/exceeded", limit="tenant_definitions")
 
 
+@script("quotas/tokens", "tenant_tokens", "HTTP", "refused", ERRORS, limits=("tenant_tokens",))
+async def _tokens(lab: Lab) -> str:
+    await _quotas(lab, tenant_tokens=2)
+    answer: httpx.Response | None = None
+    for _ in range(5):
+        answer = await lab.http.post(f"/tenants/{lab.tenant}/tokens", json={"scopes": ["connect"]})
+        if answer.status_code != 201:
+            break
+    assert answer is not None
+    return seen_error(answer, "limit/exceeded", limit="tenant_tokens")
+
+
+@script("quotas/claims", "token_claims", "HTTP", "refused", ERRORS, limits=("token_claims",))
+async def _claims(lab: Lab) -> str:
+    body = {"claims": {"all": "x" * 4_096}}
+    answer = await lab.http.post(f"/tenants/{lab.tenant}/connection-tokens", json=body)
+    return seen_error(answer, "limit/exceeded", limit="token_claims")
+
+
+@script("quotas/token-lifetime", "token_lifetime", "HTTP", "refused", ERRORS, limits=("token_lifetime",))
+async def _lifetime(lab: Lab) -> str:
+    answer = await lab.http.post(f"/tenants/{lab.tenant}/connection-tokens", json={"expires_in": 2**52})
+    return seen_error(answer, "limit/exceeded", limit="token_lifetime")
+
+
 @script("quotas/timers", "tenant_timers", "host call", "limit/exceeded in the handler", limits=("tenant_timers",))
 async def _timers(lab: Lab) -> str:
     await _quotas(lab, tenant_timers=10)
@@ -197,6 +222,9 @@ CASES: tuple[Case, ...] = (
     _connections,
     _modules,
     _definitions,
+    _tokens,
+    _claims,
+    _lifetime,
     _timers,
     _cpu,
     _truncated("quotas/outbox", "outbox", "for (let i = 0; i < 20; i++) s.send('x'.repeat(100000));"),

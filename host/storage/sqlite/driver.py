@@ -20,13 +20,14 @@ from anyio import to_thread
 from host.model.definitions import Definition, DefinitionOptions, DeployFailure, DeployStatus, ModuleRecord
 from host.model.effects import CommitUnit
 from host.model.errors import UnavailableError
+from host.model.identity import TokenRow
 from host.model.ports import StateReader
 from host.model.records import ActorImage, ActorRecord, ConnectionRow, DeadLetter
 from host.model.report import ModuleReport
 from host.storage.blobs import BlobStore
 from host.storage.cursor import check_limit, decode_cursor
 from host.storage.driver import ActorPage, CommitUnknown, CreateActor, Outbox
-from host.storage.sqlite import deploys, destroys, jobs, queries
+from host.storage.sqlite import deploys, destroys, jobs, queries, tokens
 from host.storage.sqlite.cold import ColdReads, SqliteReader
 from host.storage.sqlite.connect import OneTrip, open_reader, open_writer
 from host.storage.sqlite.failures import unavailable
@@ -172,6 +173,22 @@ class SqliteDriver:
 
     async def modules_size(self, tenant: str) -> tuple[int, int]:
         return await self._read(queries.modules_size_of(tenant))
+
+    # tokens ----------------------------------------------------------------------------------------------------------
+
+    async def put_token(self, row: TokenRow, allowed: int, now: int) -> bool:
+        stored: bool = await self._write(tokens.storing(row, allowed, now))
+        return stored
+
+    async def token_by_hash(self, digest: bytes) -> TokenRow | None:
+        return await self._read(tokens.hashed(digest))
+
+    async def tokens_of(self, tenant: str, now: int) -> Sequence[TokenRow]:
+        return await self._read(tokens.of_tenant(tenant, now))
+
+    async def drop_token(self, tenant: str, token_id: str) -> bool:
+        gone: bool = await self._write(tokens.dropping(tenant, token_id))
+        return gone
 
     # modules and definitions -----------------------------------------------------------------------------------------
 
