@@ -15,6 +15,7 @@ const everything = async (c, websocket) => {
   await c.alarms.set("scratch", { after: 3600000 });
   await c.alarms.list();
   await c.alarms.cancel("scratch");
+  clearTimeout(setTimeout(() => {}, 1000));
   const giveUp = new AbortController();
   fetch("https://nowhere.example/", { signal: giveUp.signal }).catch(() => {});
   giveUp.abort();
