@@ -12,7 +12,7 @@ from typing import Literal
 from host.model.errors import CallerError
 from host.model.failpoints import parse_failpoint
 from host.model.limits import Limits
-from host.modules.url_rules import HostPattern
+from host.outbound.url_rules import HostPattern
 from host.placement.reserve import parse_reserve
 
 __all__ = ["Settings", "admin_token", "client_token", "failpoint", "is_loopback"]

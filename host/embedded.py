@@ -23,8 +23,8 @@ from host.gateway.app import GatewayApp
 from host.model.errors import CallerError
 from host.model.limits import Limits, limits_with
 from host.model.sources import Dynamic, Loader
-from host.modules.url_rules import HostPattern
 from host.node import Node, open_node
+from host.outbound.url_rules import HostPattern
 from host.static.actor import Actor
 from host.static.spec import spec_of
 

@@ -20,10 +20,11 @@ HOST = ROOT / "host"
 # package -> what of `host` it may import. `top` is the composition root: cli, node, embedded, config, clock.
 MAY_IMPORT: dict[str, set[str]] = {
     "selftest": {"isolate", "client", "wire", "telemetry", "model", "clock"},
-    "gateway": {"placement", "modules", "storage", "wire", "telemetry", "model"},
+    "gateway": {"placement", "modules", "outbound", "storage", "wire", "telemetry", "model"},
     "placement": {"actor", "storage", "telemetry", "model"},
     "actor": {"isolate", "static", "bridge", "capabilities", "modules", "storage", "wire", "telemetry", "model"},
-    "modules": {"isolate", "storage", "telemetry", "model"},
+    "modules": {"isolate", "outbound", "storage", "telemetry", "model"},
+    "outbound": {"telemetry", "model"},
     "isolate": {"bridge", "model"},
     "static": {"bridge", "wire", "model"},
     "bridge": {"capabilities", "wire", "model"},
@@ -44,7 +45,8 @@ HOMES: dict[str, set[str]] = {
     "starlette": {"gateway"},
     "uvicorn": {"gateway"},
     "cbor2": {"wire"},
-    "httpx": {"modules", "client", "cli", "selftest"},
+    "httpx": {"outbound", "client", "cli", "selftest"},
+    "httpcore": {"outbound"},
     "typer": {"cli"},
     "rich": {"cli"},
     "structlog": {"telemetry", "actor"},

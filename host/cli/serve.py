@@ -16,7 +16,7 @@ from host.cli.progress import ShownProgress
 from host.config import DEFAULT_PORT, Settings, admin_token, failpoint
 from host.model.errors import CallerError
 from host.model.limits import LIMITS, Limits
-from host.modules.url_rules import parse_hosts
+from host.outbound.url_rules import parse_hosts
 
 __all__ = ["serve"]
 

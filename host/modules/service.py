@@ -24,7 +24,6 @@ from host.model.errors import CallerError, DormiceError, InternalError, limit_er
 from host.model.limits import Limits, limits_with
 from host.model.ports import Metrics, TenantPort
 from host.model.report import ModuleReport
-from host.modules.address_guard import AddressGuard
 from host.modules.admission import precheck, survey_js
 from host.modules.admit import kind_of_type, kind_of_url
 from host.modules.admitter import Admitter
@@ -42,7 +41,8 @@ from host.modules.jail.jobs import IMAGE_PROFILE
 from host.modules.js_check import check_js, check_js_text
 from host.modules.key_locks import KeyLocks
 from host.modules.lru import Lru
-from host.modules.url_rules import HostPattern, UrlRules
+from host.outbound.address_guard import AddressGuard
+from host.outbound.url_rules import HostPattern, UrlRules
 from host.storage.driver import Driver
 from host.telemetry.logging import get_logger
 from host.telemetry.redact import strip_query

@@ -14,7 +14,7 @@ from tests.end_to_end.answers import refused
 from tests.end_to_end.host import TestHost, start_host
 from tests.isolate.guests import ECHO, wasm
 from tests.modules.guests import with_manifest
-from tests.modules.web import Handler, answer, saying, serving, silent
+from tests.outbound.web import Handler, answer, saying, serving, silent
 
 pytestmark = pytest.mark.anyio
 

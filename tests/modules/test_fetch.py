@@ -12,12 +12,12 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
 
 from host.model.errors import DormiceError
-from host.modules.address_guard import AddressGuard, refusal
 from host.modules.fetch import Fetcher, FetchLimits
-from host.modules.url_rules import UrlRules
+from host.outbound.address_guard import AddressGuard, refusal
+from host.outbound.url_rules import UrlRules
+from tests.outbound.web import Web, answer, saying, serving, silent
 
 from .clocks import HandClock, RealClock
-from .web import Web, answer, saying, serving, silent
 
 pytestmark = [pytest.mark.anyio]
 

@@ -14,12 +14,12 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSListener
 
 from host.model.errors import DormiceError
-from host.modules.address_guard import AddressGuard
 from host.modules.fetch import Fetcher
-from host.modules.url_rules import UrlRules, parse_hosts
+from host.outbound.address_guard import AddressGuard
+from host.outbound.url_rules import UrlRules, parse_hosts
 from tests.modules.clocks import RealClock
-from tests.modules.tls import NAME, client_context, server_context
-from tests.modules.web import answer
+from tests.outbound.tls import NAME, client_context, server_context
+from tests.outbound.web import answer
 
 pytestmark = pytest.mark.anyio
 

@@ -23,10 +23,10 @@ from host.modules.service import Modules
 from host.placement.tenants import Tenants
 from host.storage.memory import MemoryDriver
 from host.telemetry.metrics import MetricsRegistry
+from tests.outbound.web import answer, saying, serving
 
 from .clocks import RealClock
 from .guests import guest, wat, with_manifest
-from .web import answer, saying, serving
 
 pytestmark = pytest.mark.anyio
 

@@ -15,9 +15,12 @@ from typing import Any
 import httpcore
 import httpx
 
-from host.modules.address_guard import AddressGuard
+from host.outbound.address_guard import AddressGuard
 
-__all__ = ["GuardedNetwork", "GuardedTransport"]
+__all__ = ["GuardedNetwork", "GuardedTransport", "Network"]
+
+# What opens connections to addresses.
+Network = httpcore.AsyncNetworkBackend
 
 _FAILURES = (
     httpcore.NetworkError,

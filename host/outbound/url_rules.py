@@ -1,4 +1,4 @@
-"""What the text of a tenant's URL must be, before any name is looked up.
+"""What the text of a URL that a tenant chose must be, before any name is looked up.
 
 One spelling for one place: parsers disagree about everything else (a backslash, a percent-encoded host, `0x7f.1`, a
 dot at the end, digits of another script, a zone), and where two parsers disagree a check can be walked around. So the
@@ -18,10 +18,22 @@ import httpx
 from msgspec import Struct
 
 from host.model.errors import CallerError, DormiceError
+from host.outbound.purpose import MODULE_LOAD, Purpose
 from host.telemetry.redact import strip_query
 
-__all__ = ["ANY_PUBLIC", "MAX_URL", "HostPattern", "UrlRules", "is_plain", "parse_hosts", "parse_url", "refused"]
+__all__ = [
+    "ANY_PUBLIC",
+    "MAX_URL",
+    "HostPattern",
+    "Url",
+    "UrlRules",
+    "is_plain",
+    "parse_host",
+    "parse_hosts",
+    "parse_url",
+]
 
+Url = httpx.URL
 MAX_URL = 8 * 1024
 HTTPS_PORT = 443
 _PORTS = {"http": 80, "https": HTTPS_PORT}
@@ -35,7 +47,7 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 class HostPattern(Struct, frozen=True):
-    """A host that modules may come from: the name itself, or with `below` every name under it. `port` besides 443."""
+    """A host that may be reached: the name itself, or with `below` every name under it. `port` besides 443."""
 
     name: str
     below: bool = False
@@ -53,25 +65,29 @@ class UrlRules(Struct, frozen=True):
 
     allow_private: bool = False
     hosts: tuple[HostPattern, ...] = ()
+    purpose: Purpose = MODULE_LOAD
 
     def check(self, scheme: str, host: str, port: int) -> None:
-        """Raises `module/fetch_refused` for a place that the operator's settings do not allow."""
+        """Raises the purpose's refusal for a place that the settings do not allow."""
         if self.allow_private:
             if self.hosts and not any(each.names(host) for each in self.hosts):
-                raise _not_listed(host)
+                raise self._not_listed(host)
             return
         if scheme != "https":
-            raise refused(
-                f"a module is loaded from an https URL, not from {scheme}; a host for development, started with "
+            raise self.purpose.refusal(
+                f"{self.purpose.what} an https URL, not {scheme}; a host for development, started with "
                 "--allow-private-urls, takes http too"
             )
         if self.hosts:
             if not any(each.allows(host, port) for each in self.hosts):
-                raise _not_listed(host if port == HTTPS_PORT else f"{host}:{port}")
+                raise self._not_listed(host if port == HTTPS_PORT else f"{host}:{port}")
         elif port != HTTPS_PORT:
-            raise refused(f"the URL names port {port}; allowed: {HTTPS_PORT}")
+            raise self.purpose.refusal(f"the URL names port {port}; allowed: {HTTPS_PORT}")
         if "." not in host and ":" not in host:
-            raise refused(f"{host!r} is no name of the public Internet")
+            raise self.purpose.refusal(f"{host!r} is no name of the public Internet")
+
+    def _not_listed(self, place: str) -> DormiceError:
+        return self.purpose.refusal(f"{place!r} {self.purpose.unlisted}")
 
 
 ANY_PUBLIC = UrlRules()
@@ -79,14 +95,17 @@ ANY_PUBLIC = UrlRules()
 
 def parse_hosts(text: str) -> tuple[HostPattern, ...]:
     """`a.example,*.b.example,c.example:8443`; raises `request/invalid` for what can never match."""
-    found = []
-    for item in filter(None, (part.strip().lower() for part in text.split(","))):
-        below = item.startswith("*.")
-        matched = _AUTHORITY.fullmatch(item[2:] if below else item)
-        if matched is None or _spelling(matched["host"]) is not None or not _is_port(matched["port"]):
-            raise CallerError("request", "invalid", f"url hosts: {item[:80]!r} is no host, *.host or host:port")
-        found.append(HostPattern(_bare(matched["host"]), below, int(matched["port"]) if matched["port"] else None))
-    return tuple(found)
+    return tuple(parse_host(item) for item in filter(None, (part.strip() for part in text.split(","))))
+
+
+def parse_host(text: str) -> HostPattern:
+    """One of them."""
+    item = text.lower()
+    below = item.startswith("*.")
+    matched = _AUTHORITY.fullmatch(item[2:] if below else item)
+    if matched is None or _spelling(matched["host"]) is not None or not _is_port(matched["port"]):
+        raise CallerError("request", "invalid", f"url hosts: {item[:80]!r} is no host, *.host or host:port")
+    return HostPattern(_bare(matched["host"]), below, int(matched["port"]) if matched["port"] else None)
 
 
 def is_plain(text: str) -> bool:
@@ -94,8 +113,9 @@ def is_plain(text: str) -> bool:
     return _PLAIN.fullmatch(text) is not None
 
 
-def parse_url(text: str, rules: UrlRules = ANY_PUBLIC) -> httpx.URL:
-    """A URL that may be fetched as far as its text tells, or `module/fetch_refused`."""
+def parse_url(text: str, rules: UrlRules = ANY_PUBLIC) -> Url:
+    """A URL that may be fetched as far as its text tells, or the refusal of the rules' purpose."""
+    refused = rules.purpose.refusal
     if len(text) > MAX_URL:
         raise refused(f"the URL has {len(text)} characters; allowed: {MAX_URL}")
     shown = repr(strip_query(text)[:200])
@@ -106,7 +126,7 @@ def parse_url(text: str, rules: UrlRules = ANY_PUBLIC) -> httpx.URL:
     head = _HEAD.match(text)
     scheme = head["scheme"].lower() if head is not None else ""
     if head is None or scheme not in _PORTS:
-        raise refused(f"a module is loaded from an https URL, not from {shown[:80]}")
+        raise refused(f"{rules.purpose.what} an https URL, not {shown[:80]}")
     if "@" in head["authority"]:
         raise refused("a URL with a user name or password in it is not fetched")
     authority = _AUTHORITY.fullmatch(head["authority"])
@@ -126,14 +146,6 @@ def parse_url(text: str, rules: UrlRules = ANY_PUBLIC) -> httpx.URL:
     if read != (scheme, _bare(host).encode(), port, b""):
         raise refused(f"not a URL that can be read in one way only: {shown}")
     return url
-
-
-def refused(message: str) -> DormiceError:
-    return CallerError("module", "fetch_refused", message)
-
-
-def _not_listed(place: str) -> DormiceError:
-    return refused(f"{place!r} is not among the hosts that this host loads modules from (--url-hosts)")
 
 
 def _is_port(digits: str | None) -> bool:

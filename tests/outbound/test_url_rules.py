@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host.model.errors import CallerError, DormiceError
-from host.modules.url_rules import HostPattern, UrlRules, parse_hosts, parse_url
+from host.outbound.url_rules import HostPattern, UrlRules, parse_hosts, parse_url
 
 DEV = UrlRules(allow_private=True)
 

@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 import anyio
 
-from host.model.errors import CallerError, UnavailableError
+from host.outbound.purpose import MODULE_LOAD, Purpose
 
 __all__ = ["AddressGuard", "Resolve", "refusal", "resolve_host"]
 
@@ -112,31 +112,29 @@ async def resolve_host(host: str, port: int) -> Sequence[str]:
 class AddressGuard:
     """`allow_private` (a development setting) lets every address pass; resolving once stays."""
 
-    def __init__(self, *, allow_private: bool = False, resolve: Resolve = resolve_host) -> None:
+    def __init__(
+        self, *, allow_private: bool = False, resolve: Resolve = resolve_host, purpose: Purpose = MODULE_LOAD
+    ) -> None:
         self._allow_private = allow_private
         self._resolve = resolve
+        self._purpose = purpose
 
     async def addresses(self, host: str, port: int) -> Sequence[str]:
         """The addresses of `host` that may be connected to; raises if it has none, or one that may not be reached."""
         try:
             found = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:
-            raise UnavailableError(
-                "module", "fetch_failed", f"the host {host!r} cannot be resolved", detail=str(error)
-            ) from error
+            raise self._purpose.failure(f"the host {host!r} cannot be resolved", detail=str(error)) from error
         if not found:
-            raise UnavailableError("module", "fetch_failed", f"the host {host!r} has no address")
+            raise self._purpose.failure(f"the host {host!r} has no address")
         if self._allow_private:
             return found
         for address in found:
             reason = refusal(address)
             if reason is not None:
                 # the address itself stays in the log: it would tell strangers about the network inside
-                raise CallerError(
-                    "module",
-                    "fetch_refused",
-                    f"the host {host!r} is not on the public Internet; upload the module instead, or start the host "
-                    "with --allow-private-urls",
+                raise self._purpose.refusal(
+                    f"the host {host!r} is not on the public Internet; {self._purpose.private}",
                     detail=f"{host} resolves to {address}: {reason}",
                 )
         return found

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from host.model.errors import CallerError, UnavailableError
-from host.modules.address_guard import AddressGuard, refusal, resolve_host
+from host.outbound.address_guard import AddressGuard, refusal, resolve_host
 
 pytestmark = pytest.mark.anyio
 
