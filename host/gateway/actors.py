@@ -1,4 +1,4 @@
-"""Behind the gateway address: actions, requests, and the small questions about one actor, over HTTP.
+"""Behind an actor's address: actions, requests, and the small questions about one actor, over HTTP.
 
     POST action/{name}   ANY request/{rest}   GET metadata   GET health   GET session
 
@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
+from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from host import __version__
@@ -19,15 +20,25 @@ from host.gateway.bodies import read_body
 from host.gateway.exchange import Deps, Exchange, json_response
 from host.gateway.headers import reply_headers, request_headers
 from host.gateway.sessions import SECRET_HEADER, session_hash
-from host.gateway.targets import DirectTarget, Target, parse_target
-from host.gateway.values import action_args, conn_params, require_json_encoding
+from host.gateway.targets import (
+    PREFIX,
+    DirectTarget,
+    Target,
+    is_named_path,
+    named_actor,
+    parse_named_target,
+    parse_target,
+)
+from host.gateway.values import action_args, conn_params, encoding_of
 from host.model.errors import CallerError, DormiceError, GuestFault, counted_error, no_such_actor
 from host.model.identity import Identity
 from host.model.ids import is_id
 from host.model.records import ActorRecord
 from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply
+from host.wire.frames.bodies import encode_action_result
+from host.wire.frames.encoding import content_type
 
-__all__ = ["ActorRoutes", "not_found", "raw_route_path"]
+__all__ = ["ActorRoutes", "is_for_actor", "not_found", "raw_route_path"]
 
 T = TypeVar("T")
 
@@ -42,8 +53,14 @@ class ActorRoutes:
         self._deps = deps
 
     def target_of(self, scope: Mapping[str, Any]) -> Target:
-        query: bytes = scope.get("query_string", b"")
-        return parse_target(raw_route_path(scope), query.decode("latin-1"), max_input=self._deps.limits.input)
+        path = raw_route_path(scope)
+        query = bytes(scope.get("query_string", b"")).decode("latin-1")
+        if path.startswith(PREFIX):
+            return parse_target(path, query, max_input=self._deps.limits.input)
+        actor_id = _named_actor(scope) if is_named_path(path) else None
+        if actor_id is None:
+            raise CallerError("request", "not_found", "there is nothing at this path")
+        return parse_named_target(path, query, actor_id)
 
     async def resolve(self, target: Target, identity: Identity) -> ActorRecord:
         """The actor that an address names, if it is there for who asks; a query may create it. No guest code runs."""
@@ -120,11 +137,11 @@ class ActorRoutes:
         deps, request = self._deps, exchange.request
         name = unquote(target.rest[1:])
         guard_action(exchange.identity, name)
-        require_json_encoding(request.headers)
+        encoding = encoding_of(request.headers)
         conn_params(request.headers, [], deps.limits.conn_params)
         allowed = deps.limits.action
         body = await read_body(request, deps.clock, limit="action", allowed=allowed + ENVELOPE)
-        args = action_args(body, allowed)
+        args = action_args(encoding, body, allowed)
 
         async def call(record: ActorRecord) -> ActionReply:
             exchange.record = record
@@ -134,7 +151,7 @@ class ActorRoutes:
             return reply
 
         reply = await self.reach(target, exchange.identity, call)
-        return Response(b'{"output":%b}' % reply.output, media_type="application/json")
+        return Response(encode_action_result(encoding, reply.output), media_type=content_type(encoding))
 
     async def _request(self, exchange: Exchange, target: Target) -> Response:
         deps, request = self._deps, exchange.request
@@ -179,6 +196,18 @@ def not_found(kind: str) -> CallerError:
         "websocket": "websocket/ takes a WebSocket upgrade",
     }
     return CallerError("request", "not_found", known.get(kind, "there is nothing at this path of an actor"))
+
+
+def is_for_actor(scope: Mapping[str, Any]) -> bool:
+    """Whether an HTTP request is for an actor: by its path, or by its headers, which a preflight does not show."""
+    path = raw_route_path(scope)
+    if path.startswith(PREFIX):
+        return True
+    return is_named_path(path) and (scope["method"] == "OPTIONS" or _named_actor(scope) is not None)
+
+
+def _named_actor(scope: Mapping[str, Any]) -> str | None:
+    return named_actor(Headers(raw=list(scope["headers"])), scope.get("subprotocols", ()))
 
 
 def raw_route_path(scope: Mapping[str, Any]) -> str:

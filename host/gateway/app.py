@@ -1,6 +1,6 @@
 """The ASGI application: one table of routes over both planes, the gateway addresses, and WebSocket upgrades.
 
-Guarantees for every answer: it carries `x-rivet-ray-id`; an error is JSON with a stable group and code; nothing of an
+Guarantees for every answer: it carries `x-rivet-ray-id`; an error has a stable group and code; nothing of an
 unexpected exception gets out; the plane's rules (auth.py, cors.py) were applied before a handler ran. The application
 may be served at the root or be mounted below a prefix of another one.
 """
@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match
 
-from host.gateway.actors import ActorRoutes, raw_route_path
+from host.gateway.actors import ActorRoutes, is_for_actor
 from host.gateway.auth import AuthPolicy
 from host.gateway.control import ControlApi
 from host.gateway.cors import cors_headers, preflight
@@ -23,10 +23,10 @@ from host.gateway.exchange import Deps, Endpoint, Exchange, actor_headers
 from host.gateway.manager import ManagerApi
 from host.gateway.pumps import Receive, Send
 from host.gateway.sockets import SocketGateway
-from host.gateway.targets import PREFIX
 from host.gateway.token_api import TokenApi
 from host.gateway.tokens import Tokens
 from host.gateway.upgrade import Upgrades
+from host.gateway.values import error_encoding
 from host.model.clock import Clock
 from host.model.errors import CallerError
 from host.model.ids import RandomBytes
@@ -108,7 +108,12 @@ class GatewayApp:
             return
         except Exception as error:  # noqa: BLE001 - `refuse` logs it, and the client gets its masked form
             response = refuse(
-                error, ray=exchange.ray, route=exchange.route, metrics=deps.metrics, actor=exchange.record
+                error,
+                ray=exchange.ray,
+                route=exchange.route,
+                metrics=deps.metrics,
+                actor=exchange.record,
+                encoding=exchange.errors_in,
             ).response()
         more = [*cors, ("x-rivet-ray-id", exchange.ray)]
         if exchange.record is not None:
@@ -119,8 +124,9 @@ class GatewayApp:
     async def _answer(self, exchange: Exchange, cors: list[tuple[str, str]]) -> Response:
         """Fills `cors` as soon as it is clear that the request is for the data plane."""
         deps, request = self._deps, exchange.request
-        if raw_route_path(request.scope).startswith(PREFIX):
+        if is_for_actor(request.scope):
             exchange.route = "gateway"
+            exchange.errors_in = error_encoding(request.headers)
             cors += cors_headers(request.headers)
             deps.auth.guard_host(request.headers)
             if request.method == "OPTIONS":

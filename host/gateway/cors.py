@@ -15,7 +15,7 @@ CORS_PREFIX = "access-control-"
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 ALLOWED = (
     "authorization, content-type, x-dormice-session, x-rivet-actor, x-rivet-conn-params, x-rivet-encoding, "
-    "x-rivet-target, x-rivet-token"
+    "x-rivet-skip-ready-wait, x-rivet-target, x-rivet-token"
 )
 EXPOSED = "retry-after, x-rivet-actor, x-rivet-actor-generation, x-rivet-actor-key, x-rivet-ray-id"
 MAX_AGE = "86400"

@@ -1,4 +1,5 @@
-"""Errors as clients see them: one JSON shape for HTTP answers and refused upgrades, one form for close reasons.
+"""Errors as clients see them: one shape, in the encoding of the client, for HTTP answers and refused upgrades, and one
+form for close reasons.
 
 Guarantees: whatever is not a `DormiceError`, and every error of the group `internal`, is masked, and the ray id in the
 answer is the one in the log line; `detail` is logged and never sent; each refusal is logged and counted (D10).
@@ -9,15 +10,17 @@ from __future__ import annotations
 
 import math
 
-import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import Struct
 from starlette.responses import Response
 
-from host.model.errors import MASKED_MESSAGE, DormiceError, InternalError, status_of
+from host.model.errors import MASKED_MESSAGE, DormiceError, ErrorInfo, InternalError, status_of
 from host.model.ports import Metrics
 from host.model.records import ActorRecord
 from host.telemetry.limit_hits import note_limit
 from host.telemetry.logging import get_logger
+from host.wire.frames.bodies import encode_http_error
+from host.wire.frames.encoding import DEFAULT_ENCODING, Encoding, content_type
+from host.wire.frames.errors import ActorSpecifier
 from host.wire.keys import encode_key
 
 __all__ = ["Refusal", "close_reason", "cut_reason", "refuse"]
@@ -27,34 +30,27 @@ MAX_REASON = 123
 log = get_logger("gateway")
 
 
-class _ActorBody(Struct):
-    """Spelled as the protocol spells it."""
-
-    actor_id: str = msgspec.field(name="actorId")
-    generation: int
-    key: str
-
-
-class _ErrorBody(Struct):
-    group: str
-    code: str
-    message: str
-    metadata: Raw | UnsetType = UNSET
-    actor: _ActorBody | UnsetType = UNSET
-
-
 class Refusal(Struct, frozen=True):
     """An error ready to be sent, on HTTP or in place of a handshake."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    media_type: str
 
     def response(self) -> Response:
-        return Response(self.body, self.status, headers=dict(self.headers), media_type="application/json")
+        return Response(self.body, self.status, headers=dict(self.headers), media_type=self.media_type)
 
 
-def refuse(error: Exception, *, ray: str, route: str, metrics: Metrics, actor: ActorRecord | None = None) -> Refusal:
+def refuse(
+    error: Exception,
+    *,
+    ray: str,
+    route: str,
+    metrics: Metrics,
+    actor: ActorRecord | None = None,
+    encoding: Encoding = DEFAULT_ENCODING,
+) -> Refusal:
     """Logs and counts the error, and says what the client is to see of it."""
     if isinstance(error, DormiceError):
         shown, traceback = error, None
@@ -67,17 +63,20 @@ def refuse(error: Exception, *, ray: str, route: str, metrics: Metrics, actor: A
         note_limit(metrics, shown)
     metrics.count("errors", "user" if shown.group == "user" else shown.name)
 
-    body = _ErrorBody(shown.group, shown.code, MASKED_MESSAGE if masked else shown.message)
-    if shown.metadata is not None and not masked:
-        body.metadata = Raw(shown.metadata)
-    if actor is not None:
-        body.actor = _ActorBody(actor.actor_id, actor.generation, encode_key(actor.key))
+    info = ErrorInfo(
+        shown.group,
+        shown.code,
+        MASKED_MESSAGE if masked else shown.message,
+        metadata=None if masked else shown.metadata,
+    )
+    whose = None if actor is None else ActorSpecifier(actor.actor_id, actor.generation, encode_key(actor.key))
     headers: list[tuple[str, str]] = []
     if shown.retry_after is not None:
         headers.append(("retry-after", str(max(1, math.ceil(shown.retry_after)))))
     if status == 401:
         headers.append(("www-authenticate", "Bearer"))
-    return Refusal(status, tuple(headers), msgspec.json.encode(body))
+    body = encode_http_error(encoding, info, whose)
+    return Refusal(status, tuple(headers), body, content_type(encoding))
 
 
 def close_reason(group: str, code: str, ray: str = "") -> str:

@@ -23,6 +23,7 @@ from host.model.ports import Metrics
 from host.model.records import ActorRecord
 from host.placement.api import ActorService
 from host.storage.driver import Driver
+from host.wire.frames.encoding import DEFAULT_ENCODING, Encoding
 from host.wire.keys import encode_key
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Exchange:
     route: str = "unknown"
     identity: Identity = NOBODY
     record: ActorRecord | None = None
+    errors_in: Encoding = DEFAULT_ENCODING
 
     @property
     def namespace(self) -> str:

@@ -3,12 +3,15 @@
     /gateway/{actorId}[@{token}]/{rest}
     /gateway/{name}[@{token}]/{rest}?rvt-method=get|getOrCreate&rvt-key=a,b&…
 
+    /request/{rest}   /connect   /websocket/{rest}      with the actor's id in a header, or in a sub-protocol
+
 An address with any `rvt-*` parameter is a query. Every `rvt-*` is taken out, and the session parameters too, before an
 actor or a log sees the URL; what remains keeps its order and its escapes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Literal
 from urllib.parse import unquote, unquote_plus
 
@@ -20,9 +23,22 @@ from host.gateway.sessions import SESSION_PARAMS
 from host.model.errors import CallerError
 from host.wire.keys import decode_query_key
 
-__all__ = ["PREFIX", "DirectTarget", "QueryTarget", "Target", "parse_target"]
+__all__ = [
+    "PREFIX",
+    "DirectTarget",
+    "QueryTarget",
+    "Target",
+    "is_named_path",
+    "named_actor",
+    "parse_named_target",
+    "parse_target",
+]
 
 PREFIX = "/gateway/"
+# What a header can send to an actor: paths that mean nothing else.
+NAMED_KINDS = frozenset({"request", "connect", "websocket"})
+TARGET_HEADER, ACTOR_HEADER = "x-rivet-target", "x-rivet-actor"
+TARGET_PROTOCOL, ACTOR_PROTOCOL = "rivet_target.", "rivet_actor."
 QUERY_PREFIX = "rvt-"
 
 
@@ -68,6 +84,34 @@ def parse_target(raw_path: str, query_string: str, *, max_input: int) -> Target:
     tokens = tuple(text for text in (token, given.get("rvt-token")) if text)
     actor: DirectTarget | QueryTarget = _query_target(name, given, max_input) if given else DirectTarget(name)
     return Target(actor, unquote(kind), slash + rest, query, tokens, session)
+
+
+def is_named_path(raw_path: str) -> bool:
+    """Whether a path is one that a header, or a sub-protocol, may send to an actor."""
+    return raw_path[1:].partition("/")[0] in NAMED_KINDS
+
+
+def named_actor(headers: Mapping[str, str], offered: Iterable[str]) -> str | None:
+    """The id of the actor that headers, or the sub-protocols of a WebSocket, name; None if they send it to none."""
+    target, actor_id = headers.get(TARGET_HEADER), headers.get(ACTOR_HEADER)
+    for name in offered:
+        if target is None and name.startswith(TARGET_PROTOCOL):
+            target = name[len(TARGET_PROTOCOL) :]
+        elif actor_id is None and name.startswith(ACTOR_PROTOCOL):
+            actor_id = name[len(ACTOR_PROTOCOL) :]
+    if target != "actor":
+        return None
+    if not actor_id:
+        raise CallerError("request", "invalid", f"{TARGET_HEADER} says actor, but {ACTOR_HEADER} does not say which")
+    return actor_id
+
+
+def parse_named_target(raw_path: str, query_string: str, actor_id: str) -> Target:
+    """`raw_path` is the escaped path, for which `is_named_path` holds."""
+    kind, slash, rest = raw_path[1:].partition("/")
+    given, session, query = _split_query(query_string)
+    token = given.get("rvt-token")
+    return Target(DirectTarget(actor_id), kind, slash + rest, query, (token,) if token else (), session)
 
 
 def _split_query(query_string: str) -> tuple[dict[str, str], tuple[tuple[str, str], ...], str]:

@@ -12,16 +12,15 @@ from typing import Any
 
 from starlette.datastructures import Headers
 
-from host.gateway.actors import ActorRoutes, not_found, raw_route_path
+from host.gateway.actors import ActorRoutes, not_found
 from host.gateway.auth import guard_action, subprotocol_token
 from host.gateway.errors import Refusal, refuse
 from host.gateway.exchange import Deps, actor_headers
 from host.gateway.headers import socket_headers
 from host.gateway.pumps import ABORT_EXTENSION, Receive, Send
 from host.gateway.sessions import Comeback, comeback_of
-from host.gateway.targets import PREFIX, Target
+from host.gateway.targets import Target
 from host.gateway.values import conn_params
-from host.model.errors import CallerError
 from host.model.identity import Identity
 from host.model.ids import new_id
 from host.model.records import ActorRecord
@@ -123,8 +122,6 @@ class Upgrades:
         headers = Headers(raw=list(scope["headers"]))
         offered: list[str] = list(scope.get("subprotocols", []))
         deps.auth.guard_host(headers)
-        if not raw_route_path(scope).startswith(PREFIX):
-            raise CallerError("request", "not_found", "no WebSocket is served at this path")
         target = self._routes.target_of(scope)
         identity = await deps.auth.identify(scope, deps.tokens, [*target.tokens, subprotocol_token(offered)])
         deps.auth.require(identity, "connect")

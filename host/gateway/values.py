@@ -1,51 +1,40 @@
-"""Values as clients send them in the JSON encoding: checked at the door, then kept as raw JSON."""
+"""Values as clients send them, in the encoding that they name: checked at the door, then kept as raw JSON."""
 
 from __future__ import annotations
 
 from urllib.parse import unquote
 
-import msgspec
-from msgspec import Raw, Struct
 from starlette.datastructures import Headers
 
-from host.model.errors import CallerError, limit_error
-from host.wire.strict_json import MalformedJson, check
+from host.model.errors import limit_error
+from host.wire.frames.bodies import decode_action_request
+from host.wire.frames.encoding import DEFAULT_ENCODING, ENCODINGS, Encoding, parse_encoding
 from host.wire.values import check_value
 
-__all__ = ["action_args", "conn_params", "require_json_encoding"]
+__all__ = ["action_args", "conn_params", "encoding_of", "error_encoding"]
 
+ENCODING_HEADER = "x-rivet-encoding"
 PARAMS_PROTOCOL = "rivet_conn_params."
 
 
-class _ActionBody(Struct):
-    args: Raw = Raw(b"[]")
+def encoding_of(headers: Headers) -> Encoding:
+    """Of a request and its answer."""
+    return parse_encoding(headers.get(ENCODING_HEADER, DEFAULT_ENCODING))
 
 
-_action_decoder = msgspec.json.Decoder(_ActionBody)
+def error_encoding(headers: Headers) -> Encoding:
+    """Of the answer to a request that fails. One whose body is JSON is read as JSON, whatever the header says."""
+    name = headers.get(ENCODING_HEADER, DEFAULT_ENCODING)
+    if "application/json" in headers.get("content-type", "").lower():
+        return "json"
+    return next((known for known in ENCODINGS if known == name), DEFAULT_ENCODING)
 
 
-def require_json_encoding(headers: Headers) -> None:
-    encoding = headers.get("x-rivet-encoding", "json")
-    if encoding != "json":
-        raise CallerError(
-            "request", "invalid", f"x-rivet-encoding {encoding[:16]!r} is not available here; send json or leave it out"
-        )
-
-
-def action_args(body: bytes, allowed: int) -> bytes:
-    """The args array of `{"args": […]}` as it stands; an empty body is a call without arguments."""
-    if not body:
-        return b"[]"
-    try:
-        check(body)
-        args = bytes(_action_decoder.decode(body).args)
-    except (MalformedJson, msgspec.DecodeError, RecursionError) as error:
-        raise CallerError("request", "invalid", f'an action takes {{"args": […]}} in JSON: {error}') from None
-    if not args.startswith(b"["):
-        raise CallerError("request", "invalid", "the args of an action are a JSON array")
+def action_args(encoding: Encoding, body: bytes, allowed: int) -> bytes:
+    """The arguments as a Value; no body is a call without any. `allowed` is in bytes of JSON."""
+    args = decode_action_request(encoding, body)
     if len(args) > allowed:
         raise limit_error("action", len(args), allowed, "send smaller arguments", name="request/too_large")
-    check_value(args)
     return args
 
 

@@ -114,15 +114,6 @@ async def test_bad_arguments_are_refused_before_the_actor_hears_of_them(body: by
         assert (response.json()["metadata"]["limit"], response.status_code) == ("action", 413)
 
 
-@pytest.mark.parametrize("encoding", ["cbor", "bare", "xml"])
-async def test_other_encodings_are_refused_for_now(world: World, http: httpx.AsyncClient, encoding: str) -> None:
-    record = await world.actor()
-    response = await http.post(f"/gateway/{record.actor_id}/action/x", headers={"x-rivet-encoding": encoding})
-    assert (response.status_code, error_of(response)) == (400, "request/invalid")
-    fine = await http.post(f"/gateway/{record.actor_id}/action/x", headers={"x-rivet-encoding": "json"})
-    assert fine.status_code == 200
-
-
 @pytest.mark.parametrize(
     ("params", "error"), [("{", "request/invalid"), ('"' + "x" * 4_096 + '"', "request/too_large")]
 )
