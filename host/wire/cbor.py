@@ -2,7 +2,7 @@
 
 Strict about what could hurt (depth, lengths beyond the data, items without number, shared references that expand,
 duplicate keys, bytes left over), generous about how others write the same thing: byte strings, typed arrays of bytes,
-big numbers, undefined and sets in CBOR's own form become our tags.
+big numbers, undefined and sets in CBOR's own form become our tags, dates the text that JSON has for them.
 
 Numbers follow JavaScript's CBOR: an integer of eight bytes is a BigInt there, and a number beyond 32 bits is a float.
 So such a number is written as a float here, and a whole float of that size is read as the integer that it is.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import cbor2
@@ -31,6 +32,7 @@ _MAX_INT = 2**32  # what JavaScript's CBOR writes as an integer lies below, on b
 _LONG_NUMBER = re.compile(rb"[0-9]{10}")
 _WIDE = re.compile(rb"[\x1b\x3b]")
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _json = msgspec.json.Encoder()
 _json_decoder = msgspec.json.Decoder()
 
@@ -65,10 +67,29 @@ def _self_described(value: Any, immutable: bool) -> Any:
     return value
 
 
-# Dates, fractions, regular expressions, addresses have no Value; 25, 28, 29 and 256 are references, which can be
+def _moment(value: Any, immutable: bool) -> str:
+    """Seconds since 1970 as JSON has a date: a Date that a client sends is the same text in every encoding."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise cbor2.CBORDecodeError("tag 1 needs a number of seconds")
+    try:
+        moment = _EPOCH + timedelta(milliseconds=round(value * 1_000))
+    except OverflowError:
+        raise cbor2.CBORDecodeError("a date must lie in the years 1 to 9999") from None
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _moment_text(value: Any, immutable: bool) -> str:
+    if not isinstance(value, str):
+        raise cbor2.CBORDecodeError("tag 0 needs text")
+    return value
+
+
+# Fractions, regular expressions, addresses have no Value; 25, 28, 29 and 256 are references, which can be
 # cyclic or expand beyond any bound. Every tag that the library knows is named here, unknown ones go to the hook.
-_REFUSED = (0, 1, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 260, 261, 1004, 43000)
+_REFUSED = (4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 260, 261, 1004, 43000)
 _TAGS = dict.fromkeys(_REFUSED, _refuse) | {
+    0: _moment_text,
+    1: _moment,
     2: _positive,
     3: _negative,
     64: _bytes,

@@ -16,7 +16,7 @@ from msgspec import Struct
 __all__ = ["CASES", "ENCODINGS", "PROJECT", "RESTART_CASES", "Outcome", "Run", "node", "run_cases", "titles"]
 
 PROJECT = Path(__file__).parent
-ENCODINGS = ("json",)
+ENCODINGS = ("json", "cbor", "bare")
 SECONDS = 120
 
 _TITLE = re.compile(r'^it\("((?:[^"\\]|\\.)+)",', re.MULTILINE)

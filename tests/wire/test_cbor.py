@@ -37,6 +37,11 @@ def test_every_value_survives_cbor(value: Any) -> None:
         (["$BigInt", "7"], b'["$BigInt","7"]'),
         (["$$x", 1], b'["$$x",1]'),
         (cbor2.CBORTag(55799, {"a": [1]}), b'{"a":[1]}'),
+        # a date is the text that JSON has for it
+        (cbor2.CBORTag(1, 86_400), b'"1970-01-02T00:00:00.000Z"'),
+        (cbor2.CBORTag(1, -0.5), b'"1969-12-31T23:59:59.500Z"'),
+        (cbor2.CBORTag(1, 253_402_300_799.999), b'"9999-12-31T23:59:59.999Z"'),
+        (cbor2.CBORTag(0, "2024-06-05T04:03:02Z"), b'"2024-06-05T04:03:02Z"'),
     ],
 )
 def test_native_forms_become_tags(item: Any, raw: bytes) -> None:
@@ -108,8 +113,13 @@ def test_documents_of_our_own_use_the_same_tags() -> None:
         "d81c81d81d00",  # references: cyclic ones, and ones that expand
         "d9010082d81900d81900",
         "82d81c6161d81d00",
-        "c11a5f5e1000",  # no Value is a date, a fraction, an expression
-        "c482200a",
+        "c1f5",  # a date that is none
+        "c16161",
+        "c001",
+        "c1fb7ff8000000000000",
+        "c1fb43abc16d674ec800",  # one in the year 31,688,738,506
+        "c11bffffffffffffffff",
+        "c482200a",  # no Value is a fraction, an expression
         "d82363612e62",
         "d83763616161",
         "d9ffff00",  # an unknown tag

@@ -14,6 +14,7 @@ const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 export default actor({
   createState: (_c, input?: Input): Made => ({ count: input?.start ?? 0, input: input ?? null }),
+  createVars: () => ({ resolve: undefined as undefined | ((value: string) => void) }),
   actions: {
     increment: (c, by: number = 1): number => (c.state.count += by),
     count: (c): number => c.state.count,
@@ -28,6 +29,11 @@ export default actor({
       value === null ? "null" : (value as object)?.constructor?.name ?? typeof value,
     length: (_c, value: string | Uint8Array): number => value.length,
     repeat: (_c, text: string, times: number): string => text.repeat(times),
+    wait: (c): Promise<string> => new Promise((resolve) => (c.vars.resolve = resolve)),
+    release(c, value: string): boolean {
+      c.vars.resolve?.(value);
+      return c.vars.resolve !== undefined;
+    },
     async slow(_c, ms: number, value: unknown): Promise<unknown> {
       await later(ms);
       return value;
