@@ -84,6 +84,7 @@ MEANINGS = {
     "actor/poison_message": "a message faulted on each of its attempts and was given up",
     "fetch/refused": "a request to the outside that is not allowed; in the guest only",
     "fetch/failed": "the server of a request to the outside did not answer as it should; in the guest only",
+    "fetch/too_large": "the answer to a request to the outside is larger than it may be; in the guest only",
     "fetch/timeout": "the server of a request to the outside was too slow; in the guest only",
     "message/incoming_too_long": "a client's message is larger than `message`",
     "message/outgoing_too_long": "what the guest sends is larger than `message` or `action`",

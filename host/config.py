@@ -23,7 +23,8 @@ DEFAULT_PORT = 6420
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`admin_token` comes from the environment only, so that it is in no process list. `profile` is the engine's: dense
-    packs more isolates into one process at some cost in speed. `images`: a js module's top level is kept as an image
+    packs more isolates into one process at some cost in speed. `egress_hosts` bounds what definitions can open to their
+    actors: None for every public host, none at all for (). `images`: a js module's top level is kept as an image
     that its actors start from; without, each start runs it. `memory_reserve` is what idle actors are put to sleep
     for: a share of the memory, or bytes; 0 is nothing. `drain_seconds` bounds a graceful shutdown. `failpoint` is for
     tests of crashes: where the node kills itself, in the form of `parse_failpoint`."""
@@ -35,6 +36,7 @@ class Settings:
     public_actors: bool = False
     allow_private_urls: bool = False
     url_hosts: tuple[HostPattern, ...] = ()
+    egress_hosts: tuple[HostPattern, ...] | None = None
     admin_token: str | None = field(default=None, repr=False)
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

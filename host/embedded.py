@@ -20,10 +20,12 @@ import anyio
 from host.actor.registry import Registered
 from host.config import Settings
 from host.gateway.app import GatewayApp
+from host.model.egress import EgressFunction
 from host.model.errors import CallerError
 from host.model.limits import Limits, limits_with
 from host.model.sources import Dynamic, Loader
 from host.node import Node, open_node
+from host.outbound.egress import ALL_DEFINITIONS
 from host.outbound.url_rules import HostPattern
 from host.static.actor import Actor
 from host.static.spec import spec_of
@@ -41,6 +43,7 @@ class HostSettings(TypedDict, total=False):
 
     allow_private_urls: bool
     url_hosts: tuple[HostPattern, ...]
+    egress_hosts: tuple[HostPattern, ...] | None
     profile: Literal["default", "dense"]
     threads: int | None
     images: bool
@@ -51,13 +54,15 @@ class HostSettings(TypedDict, total=False):
 
 class Host:
     """Entered once. `admin_token` guards the control plane, and the data plane too unless `public_actors`; `dev` is for
-    loopback without a token. One of the two has to be given."""
+    loopback without a token. One of the two has to be given. `egress` is a function that every request of actors to the
+    outside goes through, or one for each definition that is to have one."""
 
     def __init__(
         self,
         data_dir: str | PathLike[str],
         *,
         definitions: Mapping[str, Source] | None = None,
+        egress: EgressFunction | Mapping[str, EgressFunction] | None = None,
         admin_token: str | None = None,
         public_actors: bool = False,
         dev: bool = False,
@@ -75,6 +80,7 @@ class Host:
         self._settings.check()
         limits = self._settings.limits
         self._registered = {name: _registered(name, given, limits) for name, given in (definitions or {}).items()}
+        self._egress = _functions(egress)
         self._stack: AsyncExitStack | None = None
         self._node: Node | None = None
 
@@ -82,7 +88,9 @@ class Host:
         if self._stack is not None:
             raise RuntimeError("this Host was entered before; make another one")
         self._stack = AsyncExitStack()
-        self._node = await self._stack.enter_async_context(open_node(self._settings, registered=self._registered))
+        self._node = await self._stack.enter_async_context(
+            open_node(self._settings, registered=self._registered, egress=self._egress)
+        )
         return self
 
     async def __aexit__(
@@ -114,6 +122,15 @@ class Host:
         if self._node is None:
             raise RuntimeError("the host is not open: ask for its application inside of `async with host`")
         return self._node.app
+
+
+def _functions(given: Any) -> dict[str, EgressFunction]:
+    """By the name of the definition; one function stands in the way of all."""
+    found = given if isinstance(given, Mapping) else {} if given is None else {ALL_DEFINITIONS: given}
+    for name, function in found.items():
+        if not callable(function):
+            raise TypeError(f"egress[{name!r}] is a {type(function).__name__}; give an async function")
+    return dict(found)
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

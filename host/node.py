@@ -27,13 +27,16 @@ from host.gateway.server import HostServer, bind
 from host.gateway.sockets import SocketGateway
 from host.isolate.engine import Engine
 from host.isolate.executor import CpuMeter, Executor
-from host.model.calls import Caller, CallOutcome, DeferredCall
+from host.model.calls import Caller, DeferredCall
 from host.model.clock import Clock
+from host.model.egress import EgressFunction
 from host.model.errors import GuestFault, UnavailableError
 from host.model.failpoints import OFF, FailPoint, FailPoints, parse_failpoint
 from host.model.ids import new_id
+from host.model.ports import Done, Hold
 from host.modules.compile import Progress, no_progress
 from host.modules.service import Modules
+from host.outbound.egress import Egress
 from host.placement.memory_probe import read_memory
 from host.placement.memory_watch import MemoryWatch
 from host.placement.reserve import parse_reserve
@@ -94,9 +97,9 @@ class _WakeRelay:
         if self.placement is not None:
             self.placement.destroy_asked(actor_id)
 
-    def start_call(self, caller: Caller, call: DeferredCall, done: Callable[[CallOutcome], None]) -> Callable[[], None]:
+    def start_call(self, caller: Caller, call: DeferredCall, done: Done, hold: Hold) -> Callable[[], None]:
         assert self.placement is not None, "only an actor that placement has started makes calls"
-        return self.placement.calls.start_call(caller, call, done)
+        return self.placement.calls.start_call(caller, call, done, hold)
 
 
 @asynccontextmanager
@@ -106,8 +109,10 @@ async def open_node(
     clock: Clock | None = None,
     progress: Progress = no_progress,
     registered: Mapping[str, Registered] | None = None,
+    egress: Mapping[str, EgressFunction] | None = None,
 ) -> AsyncGenerator[Node]:
-    """Every layer of a node but the HTTP server. `registered` are the program's own definitions, by name. Raises what
+    """Every layer of a node but the HTTP server. `registered` are the program's own definitions, by name,
+    and `egress` its functions for what their actors send to the outside. Raises what
     keeps it from starting: a data directory in use, a schema that is newer, settings that do not go together."""
     settings.check()
     clock = clock or SystemClock()
@@ -154,6 +159,13 @@ async def open_node(
             gateway=sockets,
             wake=relay,
             calls=relay,
+            egress=Egress(
+                clock,
+                metrics,
+                allow_private=settings.allow_private_urls,
+                hosts=settings.egress_hosts,
+                functions=egress,
+            ),
             tenants=tenants,
             clock=clock,
             metrics=metrics,

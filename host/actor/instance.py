@@ -270,6 +270,7 @@ class Instance:
         )
         self._calls = OutgoingCalls(
             self._record,
+            self._definition.options.egress,
             self._limits,
             self._runner,
             self._services.calls,

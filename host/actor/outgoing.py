@@ -15,7 +15,9 @@ from structlog.typing import FilteringBoundLogger
 from host.actor.entries import Entry
 from host.actor.hop import HopRunner
 from host.actor.turns import Completion
-from host.model.calls import Caller, CallOutcome, DeferredCall
+from host.model.calls import Caller, CallOutcome, DeferredCall, FetchCall
+from host.model.definitions import EgressOptions
+from host.model.errors import DormiceError
 from host.model.limits import Limits
 from host.model.ports import CallPort, Metrics, TenantPort
 from host.model.records import ActorRecord
@@ -29,6 +31,7 @@ class OutgoingCalls:
     def __init__(
         self,
         record: ActorRecord,
+        egress: EgressOptions | None,
         limits: Limits,
         runner: HopRunner,
         port: CallPort,
@@ -38,6 +41,7 @@ class OutgoingCalls:
         signal: Callable[[], None],
     ) -> None:
         self._record = record
+        self._egress = egress
         self._limits = limits
         self._runner = runner
         self._port = port
@@ -45,29 +49,43 @@ class OutgoingCalls:
         self._metrics = metrics
         self._log = log
         self._signal = signal
-        # How to cut off what is in work; the bytes that each call holds until its answer is delivered.
+        # How to cut off what is in work; the bytes that each call holds until its answer is delivered, and how many of
+        # them are its answer's.
         self._running: dict[int, Callable[[], None]] = {}
         self._held: dict[int, int] = {}
+        self._answers: dict[int, int] = {}
 
     def start(self, call: DeferredCall) -> None:
         """After the commit of its turn (D1)."""
         owner = self._runner.call_owners.get(call.call)
-        refused = self._tenants.begin_call(self._record.tenant, call.size)
+        refused = self._begin(call)
         if refused is not None:
             note_limit(self._metrics, refused)
             self._complete(call.call, owner, CallOutcome(error=refused.info))
             return
         self._held[call.call] = call.size
         self._running[call.call] = self._port.start_call(
-            self._caller(owner), call, partial(self._done, call.call, owner)
+            self._caller(owner), call, partial(self._done, call.call, owner), partial(self._hold, call.call)
         )
+
+    def _begin(self, call: DeferredCall) -> DormiceError | None:
+        tenant = self._record.tenant
+        refused = self._tenants.take_fetch(tenant) if isinstance(call, FetchCall) else None
+        return refused if refused is not None else self._tenants.begin_call(tenant, call.size)
+
+    def _hold(self, call: int, size: int) -> DormiceError | None:
+        refused = self._tenants.grow_call(self._record.tenant, size)
+        if refused is None:
+            self._held[call] += size
+            self._answers[call] = self._answers.get(call, 0) + size
+        return refused
 
     def _caller(self, owner: Entry | None) -> Caller:
         """D9: who calls is known here, not by the guest. A call of a turn that another actor's call led to is one
         deeper than that."""
         record = self._record
         depth = owner.payload.depth if owner is not None and isinstance(owner.payload, ActionCall) else 0
-        return Caller(record.tenant, record.actor_id, record.name, record.key, depth + 1, self._limits)
+        return Caller(record.tenant, record.actor_id, record.name, record.key, depth + 1, self._limits, self._egress)
 
     def _done(self, call: int, owner: Entry | None, outcome: CallOutcome) -> None:
         if self._running.pop(call, None) is None:
@@ -75,10 +93,8 @@ class OutgoingCalls:
             self._metrics.count("completions_dropped", "late")
             self._log.info("completion dropped", reason="late", call=call)
             return
-        refused = self._tenants.grow_call(self._record.tenant, outcome.size)
-        if refused is None:
-            self._held[call] += outcome.size
-        else:
+        refused = self._hold(call, max(0, outcome.size - self._answers.get(call, 0)))
+        if refused is not None:
             note_limit(self._metrics, refused)
             outcome = CallOutcome(error=refused.info)
         self._complete(call, owner, outcome)
@@ -112,6 +128,7 @@ class OutgoingCalls:
             self._let_go(call)
 
     def _let_go(self, call: int) -> None:
+        self._answers.pop(call, None)
         size = self._held.pop(call, None)
         if size is not None:
             self._tenants.end_call(self._record.tenant, size)

@@ -11,7 +11,7 @@ from host.model.clock import Clock
 from host.model.failpoints import OFF, FailPoints
 from host.model.ids import RandomBytes
 from host.model.limits import Limits
-from host.model.ports import CallPort, GatewayPort, Metrics, TenantPort, WakePort
+from host.model.ports import CallPort, EgressPort, GatewayPort, Metrics, TenantPort, WakePort
 from host.storage.driver import Driver
 
 __all__ = ["Services"]
@@ -27,6 +27,7 @@ class Services:
     gateway: GatewayPort
     wake: WakePort
     calls: CallPort
+    egress: EgressPort
     tenants: TenantPort
     clock: Clock
     metrics: Metrics

@@ -38,6 +38,9 @@ def deploy(
     now: Now = False,
     rate: Rate = None,
     percent: Percent = None,
+    egress: Annotated[
+        list[str] | None, typer.Option("--egress", help="Let its actors fetch from this host, or *.host; repeatable.")
+    ] = None,
     endpoint: Endpoint = DEFAULT,
     namespace: Namespace = "default",
 ) -> None:
@@ -48,6 +51,8 @@ def deploy(
     given = {"percent": percent, "now": now or None, "rate": rate}
     rollout = {key: value for key, value in given.items() if value is not None}
     more: dict[str, Any] = {"rollout": rollout} if rollout else {}
+    if egress:
+        more["options"] = {"egress": {"hosts": egress}}
 
     async def work(host: Client) -> DefinitionInfo:
         if file is not None and url is None and sha256 is None:

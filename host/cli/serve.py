@@ -60,7 +60,7 @@ def serve(
         typer.Option(
             "--allow-private-urls",
             envvar="DORMICE_ALLOW_PRIVATE_URLS",
-            help="Let modules be loaded over http and from addresses that are not public, for development.",
+            help="Let modules be loaded, and actors fetch, over http and from private addresses, for development.",
         ),
     ] = False,
     url_hosts: Annotated[
@@ -69,6 +69,14 @@ def serve(
             "--url-hosts",
             envvar="DORMICE_URL_HOSTS",
             help="Load modules from these hosts only: a.example,*.b.example,c.example:8443. Empty: any public one.",
+        ),
+    ] = "",
+    egress_hosts: Annotated[
+        str,
+        typer.Option(
+            "--egress-hosts",
+            envvar="DORMICE_EGRESS_HOSTS",
+            help="Let definitions open these hosts only to their actors' fetch. Empty: any public one; none: nothing.",
         ),
     ] = "",
     images: Annotated[
@@ -112,6 +120,7 @@ def serve(
     shown: str = log_format.value if log_format else "console" if sys.stderr.isatty() else "json"
     try:
         hosts = parse_hosts(url_hosts)
+        egress = () if egress_hosts == "none" else parse_hosts(egress_hosts) or None
     except CallerError as error:
         report(error)
         raise typer.Exit(1) from None
@@ -123,6 +132,7 @@ def serve(
         public_actors=public_actors,
         allow_private_urls=allow_private_urls,
         url_hosts=hosts,
+        egress_hosts=egress,
         images=images,
         admin_token=admin_token(),
         log_format=cast(Literal["json", "console"], shown),

@@ -19,6 +19,7 @@ from host.model.definitions import DefinitionOptions, ModuleRecord
 from host.model.errors import CallerError
 from host.model.limits import LIMITS, limits_with
 from host.modules.hashes import parse_digest
+from host.outbound.egress_rules import check_egress
 from host.wire.strict_json import decode_strict
 
 __all__ = ["ControlApi"]
@@ -200,6 +201,8 @@ def _options(given: dict[str, Any]) -> DefinitionOptions:
     ):
         if value is not None and not 1 <= value <= maximum:
             raise CallerError("definition", "invalid_options", f"{name} is {value}; allowed: 1 to {maximum} ms")
+    if options.egress is not None:
+        check_egress(options.egress)
     return options
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from host.model.definitions import EgressOptions
 from host.model.errors import ErrorInfo
 from host.model.limits import Limits
 
@@ -60,7 +61,8 @@ DeferredCall = PeerCall | FetchCall
 
 
 class Caller(Struct, frozen=True):
-    """Whose call it is. `depth` counts the calls from actor to actor that led to it, this one included."""
+    """Whose call it is. `depth` counts the calls from actor to actor that led to it, this one included; `egress` is
+    what its definition allows."""
 
     tenant: str
     actor_id: str
@@ -68,6 +70,7 @@ class Caller(Struct, frozen=True):
     key: tuple[str, ...]
     depth: int
     limits: Limits
+    egress: EgressOptions | None = None
 
 
 class CallOutcome(Struct, frozen=True):

@@ -12,6 +12,7 @@ __all__ = [
     "DefinitionOptions",
     "DeployFailure",
     "DeployStatus",
+    "EgressOptions",
     "Manifest",
     "ModuleKind",
     "ModuleRecord",
@@ -52,12 +53,22 @@ class ModuleRecord(Struct, frozen=True):
     source_url: str | None = None
 
 
+class EgressOptions(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Where its actors may send requests: `host`, `*.host` (every name under it) or `host:port` each, or `*` for every
+    public host. `methods` in capitals, None for all."""
+
+    hosts: tuple[str, ...]
+    methods: tuple[str, ...] | None = None
+
+
 class DefinitionOptions(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Durations in ms; None leaves the choice to the module, then to the default."""
+    """Durations in ms; None leaves the choice to the module, then to the default. Without `egress` its actors reach
+    nothing outside of the host."""
 
     sleep_timeout: int | None = None
     action_timeout: int | None = None
     hibernate: bool | None = None
+    egress: EgressOptions | None = None
 
 
 class Definition(Struct, frozen=True):

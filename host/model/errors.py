@@ -79,6 +79,7 @@ HTTP_STATUS: dict[str, int] = {
     "fetch/refused": 403,
     "fetch/failed": 502,
     "fetch/timeout": 504,
+    "fetch/too_large": 413,
     "message/incoming_too_long": 400,
     "message/outgoing_too_long": 400,
     "storage/unavailable": 503,

@@ -95,6 +95,8 @@ LIMITS: tuple[Limit, ...] = (
     Limit("timers", 1_000, 1_000, "timers", "outstanding timers of one actor"),
     Limit("calls", 64, 1_000, "calls", "outstanding calls of one actor, to other actors and to the outside", True),
     Limit("call_timeout", 60_000, 600_000, "ms", "time for one call to another actor, or to the outside", True),
+    Limit("fetch_first_byte", 15_000, 60_000, "ms", "time until a server begins to answer a fetch of an actor", True),
+    Limit("fetch_redirects", 5, 10, "redirects", "redirects that one fetch of an actor follows", True),
     Limit("call_depth", 32, 32, "calls", "calls from actor to actor that lead to one another"),
     Limit("connections", 20_000, 100_000, "connections", "connections of one actor", True),
     Limit("mailbox", 4_096, 4_096, "events", "actions and requests that wait for one actor"),
@@ -127,6 +129,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit("tenant_definitions", 1_000, 10_000, "definitions", "definitions of one tenant", tenant=True),
     Limit("tenant_tokens", 1_000, 10_000, "tokens", "tokens of one tenant", tenant=True),
     Limit("tenant_timers", 100_000, 1_000_000, "timers", "outstanding timers of one tenant", tenant=True),
+    Limit("tenant_fetches", 6_000, 600_000, "fetches", "fetches of a tenant's actors in a minute", tenant=True),
     Limit("tenant_calls", 10_000, 100_000, "calls", "outstanding calls of one tenant's actors", tenant=True),
     Limit(
         "tenant_call_bytes",

@@ -8,12 +8,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from host.model.calls import Caller, CallOutcome, DeferredCall
+from host.model.calls import Caller, CallOutcome, DeferredCall, FetchCall
 from host.model.errors import DormiceError
 from host.model.tunnel import Opened
 from host.model.usage import TenantUsage
 
-__all__ = ["CallPort", "CpuUser", "GatewayPort", "Metrics", "StateReader", "TenantPort", "WakePort"]
+__all__ = [
+    "CallPort",
+    "CpuUser",
+    "Done",
+    "EgressPort",
+    "GatewayPort",
+    "Hold",
+    "Metrics",
+    "StateReader",
+    "TenantPort",
+    "WakePort",
+]
+
+
+# Is told how a call ended.
+Done = Callable[[CallOutcome], None]
+# Memory of the tenant's for so many bytes more of an answer; or why not.
+Hold = Callable[[int], DormiceError | None]
 
 
 class StateReader(Protocol):
@@ -92,9 +109,18 @@ class WakePort(Protocol):
 class CallPort(Protocol):
     """Carries out the calls of actors. Event loop."""
 
-    def start_call(self, caller: Caller, call: DeferredCall, done: Callable[[CallOutcome], None]) -> Callable[[], None]:
+    def start_call(self, caller: Caller, call: DeferredCall, done: Done, hold: Hold) -> Callable[[], None]:
         """Begins it in a task of its own. `done` is told how it ended, once, and never before this has returned; what
-        this returns cuts it off: then `done` is not called any more."""
+        this returns cuts it off: then `done` is not called any more. `hold` is asked before more of an answer is
+        kept."""
+        ...
+
+
+class EgressPort(Protocol):
+    """The way out to other servers."""
+
+    async def fetch(self, caller: Caller, call: FetchCall, hold: Hold) -> CallOutcome:
+        """The answer, or why there is none; never raises but for a cancellation."""
         ...
 
 
@@ -169,6 +195,10 @@ class TenantPort(Protocol):
 
     def grow_call(self, tenant: str, size: int) -> DormiceError | None:
         """A call holds so many bytes more; or why not."""
+        ...
+
+    def take_fetch(self, tenant: str) -> DormiceError | None:
+        """Counts one request to the outside against the tenant's rate; or why it may not be made."""
         ...
 
     def end_call(self, tenant: str, size: int) -> None:

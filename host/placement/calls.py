@@ -13,12 +13,12 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
+from host.actor.services import Services
 from host.actor.standing import not_found
-from host.model.calls import Caller, CallOutcome, DeferredCall, PeerCall
-from host.model.clock import Clock
+from host.model.calls import Caller, CallOutcome, DeferredCall, FetchCall, PeerCall
 from host.model.errors import CallerError, DormiceError, ErrorInfo, InternalError, limit_error
-from host.model.ids import RandomBytes, new_id
-from host.model.ports import Metrics
+from host.model.ids import new_id
+from host.model.ports import Done, Hold
 from host.model.records import ActorRecord
 from host.model.tunnel import ActionCall, ActionReply
 from host.telemetry.limit_hits import note_limit
@@ -51,31 +51,33 @@ class Targets(Protocol):
 class Calls:
     """Implements `CallPort`; `tasks` owns the task of every call."""
 
-    def __init__(self, targets: Targets, tasks: TaskGroup, clock: Clock, metrics: Metrics, random: RandomBytes) -> None:
+    def __init__(self, targets: Targets, tasks: TaskGroup, services: Services) -> None:
         self._targets = targets
         self._tasks = tasks
-        self._clock = clock
-        self._metrics = metrics
-        self._random = random
+        self._egress = services.egress
+        self._clock = services.clock
+        self._metrics = services.metrics
+        self._random = services.random
 
-    def start_call(self, caller: Caller, call: DeferredCall, done: Callable[[CallOutcome], None]) -> Callable[[], None]:
+    def start_call(self, caller: Caller, call: DeferredCall, done: Done, hold: Hold) -> Callable[[], None]:
         scope = anyio.CancelScope()
-        self._tasks.start_soon(self._whole, scope, caller, call, done, name=f"call of {caller.actor_id}")
+        self._tasks.start_soon(self._whole, scope, caller, call, done, hold, name=f"call of {caller.actor_id}")
         return scope.cancel
 
     async def _whole(
-        self, scope: anyio.CancelScope, caller: Caller, call: DeferredCall, done: Callable[[CallOutcome], None]
+        self, scope: anyio.CancelScope, caller: Caller, call: DeferredCall, done: Done, hold: Hold
     ) -> None:
         with scope:
-            outcome = await self._outcome(caller, call)
+            if isinstance(call, FetchCall):
+                outcome = await self._egress.fetch(caller, call, hold)
+            else:
+                outcome = await self._outcome(caller, call)
             if not scope.cancel_called:
                 done(outcome)
 
-    async def _outcome(self, caller: Caller, call: DeferredCall) -> CallOutcome:
-        if not isinstance(call, PeerCall):
-            return CallOutcome(
-                error=ErrorInfo("fetch", "refused", "this definition may not send requests to the outside")
-            )
+    # --- to another actor ----------------------------------------------------------------------------------------
+
+    async def _outcome(self, caller: Caller, call: PeerCall) -> CallOutcome:
         timeout = caller.limits.call_timeout if call.timeout is None else call.timeout
         try:
             with self._clock.fail_after(timeout / 1_000):
@@ -103,8 +105,6 @@ class Calls:
                 depth=caller.depth,
             )
         return outcome
-
-    # --- to another actor ----------------------------------------------------------------------------------------
 
     async def _call_peer(self, caller: Caller, call: PeerCall) -> CallOutcome:
         allowed = caller.limits.call_depth

@@ -61,7 +61,7 @@ class Placement:
         self._put_off = PutOff(services)
         self.directory = Directory(services, tasks, lambda actor_id: self._poke(actor_id, "room again"))
         self.rollouts = Rollouts(services, self.directory, tasks)
-        self.calls = Calls(self, tasks, services.clock, services.metrics, services.random)
+        self.calls = Calls(self, tasks, services)
         self.alarms = AlarmClock(services.storage, services.clock, self._wake_for_alarm, self._is_running)
         self.destroys = Destroys(services, tasks, self.directory, lambda actor_id: self.alarms.changed(actor_id, None))
 

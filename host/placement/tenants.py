@@ -15,6 +15,7 @@ from host.model.ports import CpuUser, Metrics
 from host.model.usage import QuotaUse, TenantUsage
 from host.placement.cpu_line import CpuLine
 from host.placement.start_line import StartLine
+from host.placement.token_bucket import TokenBucket
 from host.storage.driver import Driver
 from host.telemetry.logging import get_logger
 
@@ -29,6 +30,7 @@ class _Account:
         "calls",
         "connections",
         "cpu",
+        "fetches",
         "held_up",
         "limits",
         "own",
@@ -45,6 +47,7 @@ class _Account:
         self.starts = StartLine(clock, limits.tenant_actors, limits.tenant_starts)
         self.connections = 0
         self.timers = 0
+        self.fetches = TokenBucket(limits.tenant_fetches / 60, limits.tenant_fetches, clock.monotonic())
         self.calls = 0
         self.call_bytes = 0
         self.held_up = 0
@@ -96,6 +99,7 @@ class Tenants:
         account.own, account.limits = own, limits
         account.cpu.configure(limits.tenant_cpu / 1_000, limits.tenant_cpu_burst / 1_000)
         account.starts.configure(limits.tenant_actors, limits.tenant_starts)
+        account.fetches.configure(limits.tenant_fetches / 60, limits.tenant_fetches, self._clock.monotonic())
 
     async def usage(self, tenant: str) -> TenantUsage:
         await self.load(tenant)
@@ -114,6 +118,7 @@ class Tenants:
             "tenant_definitions": definitions,
             "tenant_tokens": tokens,
             "tenant_timers": account.timers,
+            "tenant_fetches": limits.tenant_fetches - int(account.fetches.level(self._clock.monotonic())),
             "tenant_calls": account.calls,
             "tenant_call_bytes": account.call_bytes,
         }
@@ -240,6 +245,14 @@ class Tenants:
             return self._refusal(tenant, account, "tenant_call_bytes", used, allowed, advice, None)
         account.call_bytes = used
         return None
+
+    def take_fetch(self, tenant: str) -> DormiceError | None:
+        account, now = self._account(tenant), self._clock.monotonic()
+        if account.fetches.try_take(1, now):
+            return None
+        allowed = account.limits.tenant_fetches
+        advice, after = "fetch less often, or ask the operator for more", account.fetches.wait(now, 1)
+        return self._refusal(tenant, account, "tenant_fetches", allowed + 1, allowed, advice, after)
 
     def end_call(self, tenant: str, size: int) -> None:
         account = self._account(tenant)

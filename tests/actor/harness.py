@@ -20,18 +20,20 @@ from typing import Any, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
+import msgspec
 
 from host.actor.registry import Registered, Registry
 from host.actor.services import Services
 from host.isolate.code import Code
 from host.isolate.engine import Engine
 from host.isolate.executor import CpuMeter, Executor
-from host.model.calls import Caller, CallOutcome, DeferredCall
+from host.model.calls import Caller, CallOutcome, DeferredCall, FetchCall
 from host.model.definitions import CAPABILITIES, JS_MANIFEST, DefinitionOptions, Manifest, ModuleRecord
 from host.model.effects import CommitUnit
 from host.model.errors import DormiceError, ErrorInfo, UnavailableError
 from host.model.failpoints import OFF, FailPoints
 from host.model.limits import Limits
+from host.model.ports import Done, Hold
 from host.model.records import ActorImage, ActorRecord, DeadLetter
 from host.model.tunnel import ActionCall, HttpCall, HttpReply
 from host.modules.api import ModuleService, RunnableCode
@@ -300,6 +302,30 @@ class WatchedStorage:
         return watched
 
 
+class Outside:
+    """The world beyond the host: says what the test tells it to, after so many virtual seconds."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self.asked: list[tuple[Caller, FetchCall]] = []
+        self.ended: list[int] = []
+        self.seconds = 0.0
+        self.outcome = CallOutcome(
+            b'{"status":200,"headers":[["a","b"]],"url":"https://x.example/","redirected":false}'
+        )
+        self.body = b"hello"
+
+    async def fetch(self, caller: Caller, call: FetchCall, hold: Hold) -> CallOutcome:
+        self.asked.append((caller, call))
+        if self.seconds:
+            await self._clock.sleep_until(self._clock.monotonic() + self.seconds)
+        refused = hold(len(self.body))
+        self.ended.append(call.call)
+        if refused is not None:
+            return CallOutcome(error=refused.info)
+        return msgspec.structs.replace(self.outcome, body=self.body)
+
+
 class Harness:
     def __init__(
         self, shelf: CodeShelf, driver: Driver, limits: Limits, registered: Mapping[str, Registered] | None = None
@@ -316,6 +342,7 @@ class Harness:
         self.cost = JobCost()
         self.tenants = Tenants(cast(Driver, self.storage), self.clock, limits, self.metrics)
         self.executor = WatchedExecutor(self.activity, CpuMeter(self.cost.thread_time, self.tenants.charge))
+        self.outside = Outside(self.clock)
         self._random = 0
         self.jitter = b"\0"
         self.services = Services(
@@ -331,6 +358,7 @@ class Harness:
             gateway=self.gateway,
             wake=self,
             calls=self,
+            egress=self.outside,
             tenants=self.tenants,
             clock=self.clock,
             metrics=self.metrics,
@@ -354,8 +382,8 @@ class Harness:
     def destroy_asked(self, actor_id: str) -> None:
         self.placement.destroy_asked(actor_id)
 
-    def start_call(self, caller: Caller, call: DeferredCall, done: Callable[[CallOutcome], None]) -> Callable[[], None]:
-        return self.placement.calls.start_call(caller, call, done)
+    def start_call(self, caller: Caller, call: DeferredCall, done: Done, hold: Hold) -> Callable[[], None]:
+        return self.placement.calls.start_call(caller, call, done, hold)
 
     # --- time ----------------------------------------------------------------------------------------------------
 

@@ -322,6 +322,23 @@ async def test_calls_have_quotas_of_their_number_and_of_the_bytes_that_they_hold
     assert (await tenants.usage("a")).quotas["tenant_call_bytes"].used == 100
 
 
+async def test_fetches_have_a_rate_that_fills_again() -> None:
+    books = Books(tenant_fetches=60)
+    tenants = books.tenants
+    assert [tenants.take_fetch("a") for _ in range(60)] == [None] * 60
+    refused = tenants.take_fetch("a")
+    assert refused is not None
+    assert refused.metadata == b'{"limit":"tenant_fetches","used":61,"allowed":60}'
+    assert refused.retry_after == pytest.approx(1.0, abs=0.01)
+    assert tenants.take_fetch("b") is None
+    await books.clock.advance(1.01)
+    assert tenants.take_fetch("a") is None
+    assert tenants.take_fetch("a") is not None
+    await tenants.set_quotas("a", {"tenant_fetches": 600})
+    await books.clock.advance(1.01)
+    assert [tenants.take_fetch("a") is None for _ in range(11)] == [True] * 10 + [False]
+
+
 async def test_connections_modules_definitions_and_timers_have_quotas() -> None:
     books = Books(tenant_connections=2, tenant_modules=10, tenant_definitions=1, tenant_timers=5)
     tenants = books.tenants
@@ -361,6 +378,7 @@ async def test_connections_modules_definitions_and_timers_have_quotas() -> None:
         "tenant_definitions": 1,
         "tenant_tokens": 0,
         "tenant_timers": 4,
+        "tenant_fetches": 0,
         "tenant_calls": 0,
         "tenant_call_bytes": 0,
     }

@@ -30,6 +30,8 @@ EXCEPTIONS = {
     "session_window": "It takes a minute without the client: tests/gateway/test_sessions.py has virtual time.",
     "hop_turns": "It refuses nothing: it says how often a hop's effects are committed.",
     "hop_time": "It refuses nothing: it says how often a hop's effects are committed.",
+    "fetch_first_byte": "It takes a server that does not answer on the Internet: tests/outbound/test_egress.py.",
+    "fetch_redirects": "It takes a server that redirects on the Internet: tests/outbound/test_egress.py has one.",
     "tenant_cpu_burst": "It is the other half of tenant_cpu, and the case of that one sets both.",
 }
 # These bound without an error that somebody is told: what is too much is dropped, cut, put off, or answered to the

@@ -6,9 +6,9 @@ from host.selftest.case import Case
 from host.selftest.drives import script, seen_error, survived
 from host.selftest.lab import Lab
 
-__all__ = ["CASES"]
+__all__ = ["CASES", "URLS"]
 
-_URLS = [
+URLS = [
     ("network/plain-http", "http://example.com/a.js"),
     ("network/loopback", "https://127.0.0.1/a.js"),
     ("network/localhost", "https://localhost/a.js"),
@@ -59,7 +59,7 @@ def _refused(name: str, url: str) -> Case:
 
 
 CASES: tuple[Case, ...] = (
-    *(_refused(name, url) for name, url in _URLS),
+    *(_refused(name, url) for name, url in URLS),
     survived(
         "network/guests-have-none",
         "guests have no network",

@@ -1,8 +1,9 @@
-"""Calls of guests: to one another in floods, cycles and to strangers."""
+"""Calls of guests: to one another in floods and cycles, to strangers' actors, and to where the host could not go."""
 
 from __future__ import annotations
 
 from host.selftest.case import Case
+from host.selftest.corpus.network import URLS
 from host.selftest.drives import limit_thrown, script, seen_limit
 from host.selftest.escaped import check
 from host.selftest.guests import js_guest
@@ -88,6 +89,57 @@ return await tried(c.client().guest.getOrCreate(["other"]).action({{ name: "go",
     return str(got["name"])
 
 
+# Whatever a definition opens; `*` is every public host.
+OPEN = {"egress": {"hosts": ["*", "127.0.0.1", "localhost", "169.254.169.254", "10.0.0.1"]}}
+
+
+async def _told(lab: Lab, body: str, *args: object, options: dict[str, object] | None = None) -> list[str]:
+    """What the fetches in the body came to."""
+    await lab.deploy(js_guest(f"{TRIED} {body}"), options=OPEN if options is None else options)
+    got = await lab.output(await lab.actor(), "go", *args)
+    return [str(one["name"]) for one in got]
+
+
+def _inside(part: str, urls: list[str]) -> Case:
+    @script(f"outgoing/fetch-{part}", "addresses are checked", "fetch", "refused before anything is sent", ("fetches",))
+    async def run(lab: Lab) -> str:
+        """A URL that is none is refused by `Request`; every other one by the host."""
+        told = await _told(lab, "return await Promise.all(args[0].map((url) => tried(fetch(url))));", urls)
+        wrong = [(url, name) for url, name in zip(urls, told, strict=True) if name not in REFUSED]
+        check(not wrong, f"not refused: {wrong}")
+        check("fetch/refused" in told, "none of them came to the host")
+        return f"{len(urls)} URLs refused"
+
+    return run
+
+
+# A guest's URL reads these as browsers do, as honest names of the Internet.
+MENDED = ("network/no-host", "network/backslash")
+REFUSED = ("fetch/refused", "undefined/undefined")
+
+
+@script("outgoing/fetch-closed", "egress is off", "fetch", "fetch/refused in the handler", ("fetches",))
+async def _closed(lab: Lab) -> str:
+    (told,) = await _told(lab, "return [await tried(fetch('https://example.com/'))];", options={})
+    check(told == "fetch/refused", f"the handler was told {told}")
+    return told
+
+
+@script("outgoing/fetch-forged", "headers are the host's own", "fetch", "fetch/refused in the handler", ("fetches",))
+async def _forged(lab: Lab) -> str:
+    """Headers and methods that would say who is asked, by whom, or where a request ends."""
+    forged = """[
+      { headers: { host: "other.example" } }, { headers: { "content-length": "0" }, method: "POST", body: "GET /" },
+      { headers: { "transfer-encoding": "chunked" } }, { headers: { "x-forwarded-for": "10.0.0.1" } },
+      { headers: { "proxy-authorization": "x" } }, { headers: { connection: "upgrade", upgrade: "websocket" } },
+      { method: "CONNECT" }, { method: "TRACE" }]"""
+    told = await _told(
+        lab, f"return await Promise.all({forged}.map((init) => tried(fetch('https://example.com/', init))));"
+    )
+    check(set(told) == {"fetch/refused"}, f"the handler was told {told}")
+    return "fetch/refused"
+
+
 def _over_quota(name: str, quota: str, allowed: int, body: str) -> Case:
     @script(name, quota, "actor_call", "limit/exceeded in the handler", ("limits",), limits=(quota,))
     async def run(lab: Lab) -> str:
@@ -128,4 +180,13 @@ CASES: tuple[Case, ...] = (
         10_000,
         "return await Promise.all([...Array(3)].map(() => tried(c.client().none.get(['k']).x('y'.repeat(6_000)))));",
     ),
+    _over_quota(
+        "outgoing/fetches-of-a-tenant",
+        "tenant_fetches",
+        3,
+        "return await Promise.all([...Array(6)].map(() => tried(fetch('https://example.com/'))));",
+    ),
+    *(_inside(f"urls-{at}", [url for name, url in URLS if name not in MENDED][at::4]) for at in range(4)),
+    _closed,
+    _forged,
 )
