@@ -54,6 +54,7 @@ static JSValue g_enter, g_finish, g_bind, g_describe, g_rejected, g_host_error, 
 #include "memory.h"
 #include "text.h"
 #include "values.h"
+#include "digest.h"
 #include "native.h"
 #include "module.h"
 
@@ -268,10 +269,13 @@ EXPORT("isolate_deliver") uint64_t isolate_deliver(uint8_t *in, uint32_t len) {
   JSValue turn = must(frame_parse(&g_turn_frame, in, len));
   JS_FreeValue(g_ctx, must(JS_Call(g_ctx, g_enter, JS_UNDEFINED, 1, (JSValueConst *)&turn)));
   JS_FreeValue(g_ctx, turn);
-  run_jobs();
-  report_rejections();
-  leave_if_finished();
-  JSValue header = must(JS_Call(g_ctx, g_finish, JS_UNDEFINED, 0, NULL));
+  JSValue header;
+  do {
+    run_jobs();
+    report_rejections();
+    leave_if_finished();
+    header = must(JS_Call(g_ctx, g_finish, JS_UNDEFINED, 0, NULL));
+  } while (JS_IsNull(header));
   g_out.n = 0;
   buf_u32(&g_out, 0);
   buf_string(&g_out, header);

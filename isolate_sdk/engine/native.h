@@ -216,10 +216,21 @@ NATIVE(native_value) {
   return v;
 }
 
-// revive(tree, 0 turn | 1 answer): consumes nothing of the tree that the caller still uses
+// revive(tree, 0 turn | 1 answer | 2 any other): consumes nothing of the tree that the caller still uses
 NATIVE(native_revive) {
   JSValue v = js_dup(argv[0]);
-  return FRAME(argv[1])->tagged ? revive(v) : v;
+  return JS_VALUE_GET_INT(argv[1]) == 2 || FRAME(argv[1])->tagged ? revive(v) : v;
+}
+
+// digest(0 SHA-1 | 1 SHA-256 | 2 SHA-384 | 3 SHA-512, bytes) → Uint8Array; undefined if it is not a buffer
+NATIVE(native_digest) {
+  const uint8_t *p;
+  size_t n;
+  uint8_t out[64];
+  if (!bytes_of(argv[1], &p, &n)) return JS_UNDEFINED;
+  const Digest *d = &digests[JS_VALUE_GET_INT(argv[0])];
+  digest_bytes(d, p, n, out);
+  return JS_NewUint8ArrayCopy(ctx, out, d->length);
 }
 
 NATIVE(native_set_now) {
@@ -262,7 +273,7 @@ static JSValue native_object(void) {
       {"text", native_text, 2},     {"encode", native_encode, 1}, {"decode", native_decode, 4},
       {"copy", native_copy, 1},     {"quote", native_quote, 1},   {"value", native_value, 2},
       {"revive", native_revive, 2}, {"say", native_say, 1},       {"setNow", native_set_now, 1},
-      {"classOf", native_class_of, 1},
+      {"classOf", native_class_of, 1}, {"digest", native_digest, 2},
   };
   JSValue native = JS_NewObject(g_ctx);
   for (size_t i = 0; i < countof(table); i++)

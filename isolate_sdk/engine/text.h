@@ -1,7 +1,28 @@
 // Text and bytes: well-formed UTF-8, JSON quoting, base64, and the bytes behind a JavaScript buffer.
 
+// What a proxy stands for in the end; a revoked one stands for itself.
+static JSValueConst target_of(JSValueConst v) {
+  while (JS_IsObject(v) && JS_VALUE_GET_OBJ(v)->class_id == JS_CLASS_PROXY) {
+    JSProxyData *proxy = JS_VALUE_GET_OBJ(v)->u.opaque;
+    if (proxy->is_revoked) break;
+    v = proxy->target;
+  }
+  return v;
+}
+
+// The object behind a proxy if it is one whose content lies in slots of its own, which no trap reaches; else the value.
+static JSValueConst behind_proxy(JSValueConst v) {
+  JSValueConst at = target_of(v);
+  if (!JS_IsObject(at)) return v;
+  JSClassID id = JS_VALUE_GET_OBJ(at)->class_id;
+  bool slots = id == JS_CLASS_MAP || id == JS_CLASS_SET || id == JS_CLASS_DATE || id == JS_CLASS_ARRAY_BUFFER ||
+               id == JS_CLASS_DATAVIEW || (id >= JS_CLASS_UINT8C_ARRAY && id <= JS_CLASS_FLOAT64_ARRAY);
+  return slots ? at : v;
+}
+
 // The bytes of an ArrayBuffer, a typed array or a DataView; false (and no exception) if it is none of them.
 static bool bytes_of(JSValueConst v, const uint8_t **p, size_t *n) {
+  v = behind_proxy(v);
   if (!JS_IsObject(v)) return false;
   JSObject *o = JS_VALUE_GET_OBJ(v);
   if (o->class_id == JS_CLASS_ARRAY_BUFFER || o->class_id == JS_CLASS_SHARED_ARRAY_BUFFER) {

@@ -202,10 +202,11 @@ static int write_object_inner(Writer *w, JSValueConst v) {
     return r;
   }
   JS_FreeValue(g_ctx, to_json);
-  return JS_IsArray(v) ? write_array(w, v) : write_members(w, v);
+  return JS_IsArray(target_of(v)) ? write_array(w, v) : write_members(w, v);
 }
 
 static int write_object(Writer *w, JSValueConst v) {
+  v = behind_proxy(v);
   void *self = JS_VALUE_GET_PTR(v);
   for (int i = 0; i < w->depth; i++) {
     if (w->above[i] != self) continue;

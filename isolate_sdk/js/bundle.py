@@ -32,9 +32,18 @@ FILES: Final = (
     "headers.js",
     "http.js",
     "fetch.js",
+    "track.js",
+    "schemas.js",
+    "deadlines.js",
+    "state.js",
+    "conns.js",
     "sockets.js",
     "actor.js",
+    "registry.js",
     "context.js",
+    "connect.js",
+    "settle.js",
+    "start.js",
     "dispatch.js",
 )
 

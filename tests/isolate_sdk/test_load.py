@@ -22,8 +22,12 @@ def test_a_module_tells_its_actions_and_hooks(bare_guest: NewGuest) -> None:
         "actions": ["a", "b"],
         "request": True,
         "socket": True,
-        "alarm": True,
-        "options": {"hibernate": False, "sleep_timeout": 5000, "action_timeout": 2147483647},
+        "connect": True,
+        "guarded_events": [],
+        "hibernate": False,
+        "sleep_timeout": 5000,
+        "action_timeout": 2147483647,
+        "names": [],
     }
 
 
@@ -32,7 +36,9 @@ def test_both_specifiers_export_the_same_sdk(bare_guest: NewGuest) -> None:
         """import * as a from "rivetkit"; import * as b from "isolate";
         export default a.actor({ actions: Object.fromEntries(Object.keys(a).map((name) => [name, () => a === b])) });"""
     )
-    assert sorted(answer["ok"]["actions"]) == ["UserError", "actor", "event", "queue", "setup"]
+    assert sorted(answer["ok"]["actions"]) == [
+        "ActorError", "RivetError", "UserError", "actor", "event", "queue", "setup",
+    ]  # fmt: skip
 
 
 def test_a_syntax_error_says_where(bare_guest: NewGuest) -> None:
@@ -76,7 +82,21 @@ def test_an_unknown_export_of_the_sdk_is_named(bare_guest: NewGuest) -> None:
         (ACTOR + "export default actor({ actions: { go: 1 } });", "the action go must be"),
         (ACTOR + "export default actor({ state: {}, createState() {} });", "not both"),
         (ACTOR + "export default actor({ options: { sleepTimeout: 'soon' } });", "options.sleepTimeout"),
-        ('import { actor, setup } from "rivetkit"; export default setup({ use: {} });', "exactly one"),
+        ('import { actor, setup } from "rivetkit"; export default setup({ use: {} });', "names no actor"),
+        ('import { setup } from "rivetkit"; export default setup({ use: { a: {} } });', "must be actor"),
+        (ACTOR + "export default actor({ queues: { jobs: {} } });", "queues are not available yet"),
+        (ACTOR + "export default actor({ db: {} });", "db is not available yet"),
+        (ACTOR + "export default actor({ run: 1 });", "run must be a function"),
+        (ACTOR + "export default actor({ connState: {}, createConnState() {} });", "not both"),
+        (ACTOR + "export default actor({ events: { a: 1 } });", "the event a"),
+        (ACTOR + "export default actor({ events: { a: { canSubscribe: 1 } } });", "canSubscribe"),
+        (ACTOR + "export default actor({ connParamsSchema: {} });", "connParamsSchema"),
+        (
+            ACTOR + "export default actor({ actions: { a() {} }, actionInputSchemas: { a: {} } });",
+            "schema of the action",
+        ),
+        (ACTOR + "export default actor({ actions: { 'a.b'() {}, a: { b() {} } } });", "two actions"),
+        (ACTOR + "const deep = {}; deep.deep = deep; export default actor({ actions: deep });", "must be a function"),
     ],
 )
 def test_a_module_without_an_actor_says_what_is_wrong(bare_guest: NewGuest, source: str, part: str) -> None:
@@ -85,23 +105,9 @@ def test_a_module_without_an_actor_says_what_is_wrong(bare_guest: NewGuest, sour
     assert part in error["message"]
 
 
-def test_setup_with_one_actor_is_that_actor(bare_guest: NewGuest) -> None:
-    answer = bare_guest().load(
-        'import { actor, setup } from "rivetkit";\n'
-        "export default setup({ use: { room: actor({ actions: { go() {} } }) } });"
-    )
-    assert answer["ok"]["actions"] == ["go"]
-
-
 def test_a_plain_object_or_class_with_hooks_is_an_actor(bare_guest: NewGuest) -> None:
     assert bare_guest().load("export default { onMessage() {} };")["ok"]["socket"] is True
     assert bare_guest().load("export default class { onRequest() {} }")["ok"]["request"] is True
-
-
-@pytest.mark.parametrize("call", ["event()", "queue()"])
-def test_what_is_not_there_yet_says_so(bare_guest: NewGuest, call: str) -> None:
-    error = bare_guest().load(f'import {{ event, queue }} from "rivetkit"; {call};')["error"]
-    assert "not available yet" in error["message"]
 
 
 @pytest.mark.parametrize(

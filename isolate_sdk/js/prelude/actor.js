@@ -1,16 +1,16 @@
 // What a module exports: actor({...}) in RivetKit's words, or a plain object (or class) with PartyKit's hooks. Both
 // become one definition, and the rest of the prelude knows only that.
-const RIVET_HOOKS = ['createState', 'createVars', 'onCreate', 'onUpgrade', 'onWake', 'onSleep', 'onDestroy', 'onRequest', 'onWebSocket', 'onAlarm'];
+const RIVET_HOOKS = [
+  'createState', 'createVars', 'onCreate', 'onUpgrade', 'onMigrate', 'onWake', 'onSleep', 'onDestroy', 'onStateChange',
+  'onBeforeConnect', 'createConnState', 'onConnect', 'onDisconnect', 'onBeforeActionResponse', 'onRequest', 'onWebSocket', 'onAlarm',
+];
 const PLAIN_HOOKS = ['onStart', 'onUpgrade', 'onSleep', 'onDestroy', 'onConnect', 'onMessage', 'onClose', 'onAlarm', 'onRequest'];
-
-let definition = { hooks: createObject(null), actions: new PMap(), options: {}, state: undefined, vars: undefined };
 
 const refuse = (message) => {
   throw group(new PTypeError(message), 'module', 'no_actor');
 };
 
 const actorConfigs = new WeakSet();
-const setups = new WeakSet();
 
 const actor = (config) => {
   if (!isObject(config) || typeof config === 'function') throw new PTypeError('actor() takes an object');
@@ -19,15 +19,9 @@ const actor = (config) => {
   return made;
 };
 
-const setup = (config) => {
-  if (!isObject(config) || !isObject(config.use)) throw new PTypeError('setup() takes {use: {name: actor({…})}}');
-  const made = freeze({ config });
-  setAdd(setups, made);
-  return made;
-};
-
-const event = () => { throw notAvailable('event()'); };
-const queue = () => { throw notAvailable('queue()'); };
+// Tokens: what they were given, to be read with the definition that they stand in.
+const event = (options) => options ?? {};
+const queue = (options) => options ?? {};
 
 const readHooks = (source, names) => {
   const hooks = createObject(null);
@@ -40,16 +34,73 @@ const readHooks = (source, names) => {
   return hooks;
 };
 
-const readActions = (source) => {
-  const actions = new PMap();
-  if (source === undefined || source === null) return actions;
-  if (!isObject(source)) refuse('actions must be an object of functions');
+// Groups of actions are flattened, with dots in their names; `found` maps a name to [function, path].
+const readGroup = (source, path, found) => {
   const names = objectKeys(source);
   for (let i = 0; i < names.length; i++) {
-    if (typeof source[names[i]] !== 'function') refuse(`the action ${show(names[i])} must be a function`);
-    mapSet(actions, names[i], source[names[i]]);
+    const way = copyList(path), value = source[names[i]];
+    append(way, names[i]);
+    let name = way[0];
+    for (let j = 1; j < way.length; j++) name += `.${way[j]}`;
+    if (isObject(value) && typeof value !== 'function' && !isArray(value) && way.length < GROUP_DEPTH) readGroup(value, way, found);
+    else if (typeof value !== 'function') refuse(`the action ${show(name)} must be a function, or an object of them`);
+    else if (mapHas(found, name)) refuse(`there are two actions ${show(name)}`);
+    else mapSet(found, name, [value, way]);
   }
+  return found;
+};
+
+const GROUP_DEPTH = 16;
+
+const readActions = (source) => {
+  if (source === undefined || source === null) return new PMap();
+  if (!isObject(source) || typeof source === 'function') refuse('actions must be an object of functions');
+  return readGroup(source, [], new PMap());
+};
+
+const functionsOf = (found) => {
+  const actions = new PMap();
+  mapForEach(found, (row, name) => mapSet(actions, name, row[0]));
   return actions;
+};
+
+// The schema of an action stands under its path, or under its name with dots.
+const readSchemas = (source, found) => {
+  const schemas = new PMap();
+  if (source === undefined || source === null) return schemas;
+  if (!isObject(source)) refuse('actionInputSchemas must be an object of schemas');
+  mapForEach(found, (row, name) => {
+    let schema = source;
+    for (let i = 0; i < row[1].length && isObject(schema); i++) schema = hasOwn(schema, row[1][i]) ? schema[row[1][i]] : undefined;
+    if (schema === undefined && hasOwn(source, name)) schema = source[name];
+    if (schema === undefined) return;
+    if (!isSchema(schema)) refuse(`the schema of the action ${show(name)} must have parse, or be a standard schema`);
+    mapSet(schemas, name, schema);
+  });
+  return schemas;
+};
+
+// name → {schema or null, canSubscribe or undefined}; a declaration is a schema itself, or holds one.
+const readEvents = (source) => {
+  const events = new PMap();
+  if (source === undefined || source === null) return events;
+  if (!isObject(source)) refuse('events must be an object');
+  const names = objectKeys(source);
+  for (let i = 0; i < names.length; i++) {
+    const declared = source[names[i]];
+    if (isSchema(declared)) {
+      mapSet(events, names[i], { schema: declared, canSubscribe: undefined });
+      continue;
+    }
+    if (!isObject(declared)) refuse(`the event ${show(names[i])} must be event(), or a schema`);
+    const { schema, canSubscribe } = declared;
+    if (canSubscribe !== undefined && typeof canSubscribe !== 'function')
+      refuse(`canSubscribe of the event ${show(names[i])} must be a function`);
+    if (schema !== undefined && !isSchema(schema))
+      refuse(`the schema of the event ${show(names[i])} must have parse, or be a standard schema`);
+    mapSet(events, names[i], { schema: schema === undefined ? null : schema, canSubscribe });
+  }
+  return events;
 };
 
 const duration = (options, name) => {
@@ -59,32 +110,71 @@ const duration = (options, name) => {
   return value > LONGEST ? LONGEST : floor(value);
 };
 
+// Of hooks that have a time limit of their own, in ms.
+const HOOK_LIMITS = { createVars: 5000, createConnState: 5000, onBeforeConnect: 5000, onConnect: 5000, onMigrate: 30000 };
+
 const readOptions = (source) => {
   const options = source === undefined || source === null ? {} : source;
   if (!isObject(options)) refuse('options must be an object');
   const hibernate = options.canHibernateWebSocket;
-  if (hibernate !== undefined && typeof hibernate !== 'boolean') refuse('options.canHibernateWebSocket must be true or false');
-  return {
+  // A function of the request may say so too; here it is one answer for all, and yes.
+  if (hibernate !== undefined && typeof hibernate !== 'boolean' && typeof hibernate !== 'function')
+    refuse('options.canHibernateWebSocket must be true or false');
+  const read = {
     hibernate: hibernate !== false,
-    sleepTimeout: duration(options, 'sleepTimeout'),
+    sleepTimeout: options.noSleep === true ? LONGEST : duration(options, 'sleepTimeout'),
     actionTimeout: duration(options, 'actionTimeout'),
   };
+  for (const hook in HOOK_LIMITS) {
+    const given = duration(options, `${hook}Timeout`);
+    read[hook] = given === undefined ? HOOK_LIMITS[hook] : given;
+  }
+  return read;
+};
+
+const notBoth = (config, value, hook) => {
+  if (config[value] !== undefined && config[hook] !== undefined) refuse(`give either ${value} or ${hook}, not both`);
 };
 
 const rivetDefinition = (config) => {
-  const hooks = readHooks(config, RIVET_HOOKS);
-  if (config.state !== undefined && hooks.createState) refuse('give either state or createState, not both');
-  if (config.vars !== undefined && hooks.createVars) refuse('give either vars or createVars, not both');
+  const hooks = readHooks(config, RIVET_HOOKS), found = readActions(config.actions);
+  notBoth(config, 'state', 'createState');
+  notBoth(config, 'vars', 'createVars');
+  notBoth(config, 'connState', 'createConnState');
+  if (isObject(config.queues) && objectKeys(config.queues).length) refuse('queues are not available yet');
+  if (config.db !== undefined) refuse('db is not available yet');
   const bound = createObject(null);
   for (const name in hooks) {
     const hook = hooks[name];
     bound[name] = (...args) => apply(hook, config, args);
   }
-  return {
-    hooks: bound, actions: readActions(config.actions), options: readOptions(config.options),
-    state: config.state, vars: config.vars,
-  };
+  const { run } = config;
+  if (run !== undefined) {
+    const work = isObject(run) && typeof run !== 'function' ? run.run : run;
+    if (typeof work !== 'function') refuse('run must be a function');
+    bound.run = (context) => apply(work, config, [context]);
+  }
+  const params = config.connParamsSchema;
+  if (params !== undefined && !isSchema(params)) refuse('connParamsSchema must have parse, or be a standard schema');
+  return newDefinition({
+    hooks: bound, actions: functionsOf(found), options: readOptions(config.options), state: config.state, vars: config.vars,
+    schemas: readSchemas(config.actionInputSchemas, found), events: readEvents(config.events), connState: config.connState,
+    paramsSchema: params === undefined ? null : params,
+  });
 };
+
+// `connects`: whether something would notice that a connection comes or goes.
+const newDefinition = (given) => {
+  const { hooks, connState, paramsSchema } = given;
+  given.connects = !!(hooks.onBeforeConnect || hooks.createConnState || hooks.onConnect || hooks.onDisconnect) ||
+    connState !== undefined || paramsSchema !== null;
+  return given;
+};
+
+const emptyDefinition = () => newDefinition({
+  hooks: createObject(null), actions: new PMap(), options: readOptions(), state: undefined, vars: undefined,
+  schemas: new PMap(), events: new PMap(), connState: undefined, paramsSchema: null,
+});
 
 // The plainer face: hooks get what happened first and the context last.
 const plainDefinition = (source) => {
@@ -102,57 +192,11 @@ const plainDefinition = (source) => {
       if (hooks.onConnect && !restored) conn.onopen = () => apply(hooks.onConnect, source, [conn, c]);
     };
   }
-  const actions = readActions(source.actions), bare = new PMap();
-  mapForEach(actions, (run, name) => mapSet(bare, name, (...args) => apply(run, source, args)));
-  return { hooks: bound, actions: bare, options: readOptions(source.options), state: source.state, vars: source.vars };
+  const plain = emptyDefinition();
+  mapForEach(readActions(source.actions), (row, name) => mapSet(plain.actions, name, (...args) => apply(row[0], source, args)));
+  plain.hooks = bound;
+  plain.options = readOptions(source.options);
+  plain.state = source.state;
+  plain.vars = source.vars;
+  return plain;
 };
-
-const readDefinition = (exported) => {
-  if (isObject(exported) && setHas(setups, exported)) {
-    const names = objectKeys(exported.config.use);
-    if (names.length !== 1) refuse('setup({use}) must name exactly one actor here: each definition is a module of its own');
-    return readDefinition(exported.config.use[names[0]]);
-  }
-  if (isObject(exported) && setHas(actorConfigs, exported)) return rivetDefinition(exported.config);
-  if (exported === undefined) refuse('the module has no default export: write `export default actor({…})`');
-  let source = exported;
-  if (typeof source === 'function') {
-    try {
-      source = new exported();
-    } catch (_) {
-      refuse('the default export must be actor({…}), an object with hooks, or a class of one');
-    }
-  }
-  if (!isObject(source)) refuse('the default export must be actor({…}), an object with hooks, or a class of one');
-  let known = source.actions !== undefined;
-  for (let i = 0; i < PLAIN_HOOKS.length; i++) if (source[PLAIN_HOOKS[i]] !== undefined) known = true;
-  if (!known) refuse('the default export has no hook that this host knows: write actor({…}), or onMessage, onRequest, …');
-  return plainDefinition(source);
-};
-
-const nameList = () => {
-  let text = '';
-  mapForEach(definition.actions, (_, name) => { text += (text ? ',' : '') + native.quote(name); });
-  return `[${text}]`;
-};
-
-const optionsJson = () => {
-  const { hibernate, sleepTimeout, actionTimeout } = definition.options;
-  return `"hibernate":${hibernate}` +
-    (sleepTimeout === undefined ? '' : `,"sleep_timeout":${sleepTimeout}`) +
-    (actionTimeout === undefined ? '' : `,"action_timeout":${actionTimeout}`);
-};
-
-// Called by the engine with the namespace of the tenant's module.
-const bind = (namespace) => {
-  definition = readDefinition(namespace.default);
-  const { hooks } = definition;
-  return `{"ok":{"actions":${nameList()},"request":${!!hooks.onRequest},"socket":${!!hooks.onWebSocket},` +
-    `"alarm":${!!hooks.onAlarm},"options":{${optionsJson()}}}}`;
-};
-
-const startReply = () =>
-  `{"actions":${nameList()},"request":${!!definition.hooks.onRequest},"socket":${!!definition.hooks.onWebSocket},${optionsJson()}}`;
-
-// The exports of "isolate" and "rivetkit".
-const sdk = { actor, setup, event, queue, UserError };

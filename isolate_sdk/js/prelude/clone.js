@@ -3,9 +3,10 @@ const errorKinds = { Error, EvalError, RangeError, ReferenceError, SyntaxError, 
 
 const cannotClone = (what) => new PDOMException(`${what} could not be cloned`, 'DataCloneError');
 
-const cloneInto = (value, seen) => {
-  if (typeof value === 'symbol') throw cannotClone('a symbol');
-  if (!isObject(value)) return value;
+const cloneInto = (given, seen) => {
+  if (typeof given === 'symbol') throw cannotClone('a symbol');
+  if (!isObject(given)) return given;
+  const value = rawOf(given);
   if (mapHas(seen, value)) return mapGet(seen, value);
   const kind = native.classOf(value);
   const keep = (copy) => {

@@ -1,16 +1,31 @@
-// The context `c` of an actor, and its state: one document, saved at the end of a turn when its text has changed.
-let state, vars, savedState, stateReady = false;
+// The context `c` of an actor. What belongs to one event (its connection, its request) is put before it.
+let vars, stopping = false, stopSignal = null;
 const identity = { actorId: '', name: '', key: freeze([]) };
 
 const c = {
-  get state() { return state; },
-  set state(value) { state = value; },
+  get state() { return trackedState(); },
+  set state(value) { setState(value); },
   get vars() { return vars; },
   set vars(value) { vars = value; },
   get actorId() { return identity.actorId; },
   get name() { return identity.name; },
   get key() { return identity.key; },
+  get conns() { return connections; },
+  get conn() { return undefined; },
+  get request() { return undefined; },
+  get caller() { return undefined; },
+  get abortSignal() {
+    if (stopSignal === null) {
+      stopSignal = new AbortController().signal;
+      if (stopping) abortSignal(stopSignal);
+    }
+    return stopSignal;
+  },
+  get aborted() { return stopping; },
+  get queue() { throw notAvailable('c.queue'); },
+  get db() { throw notAvailable('c.db'); },
   kv, schedule, alarms, log,
+  broadcast(name, ...args) { broadcast(name, args); },
   random() { return random(); },
   sleep() { call('{"call":"sleep"}'); },
   destroy() { call('{"call":"destroy"}'); },
@@ -24,26 +39,27 @@ const c = {
     holdStop(promise);
   },
   client() { return client; },
-  saveState() { return saveState(); },
+  async saveState(options) {
+    needTurn();
+    saveState();
+    // A later turn begins when this one is on disk.
+    if (isObject(options) && options.immediate) await nextTurn();
+  },
 };
 freeze(c);
 
-const loadState = () => {
-  const found = call('{"call":"state_get"}');
-  if (found === null) return false;
-  savedState = native.value(state = native.revive(found, 1), 1);
-  return true;
-};
+// Where an event comes from: the HTTP request behind it, or the actor that called (the host knows which).
+const NOWHERE = { __proto__: null, request: undefined, caller: undefined };
 
-const saveState = () => {
-  if (!stateReady || (state === undefined && savedState === undefined)) return;
-  const text = native.value(state, 1);
-  if (text === savedState) return;
-  call(`{"call":"state_put","value":${text}}`);
-  savedState = text;
-};
+const fromRequest = (request) => ({ __proto__: null, request, caller: undefined });
 
-// To what was saved last. Nothing was saved before only if there was no state, or if the actor's creation fails.
-const putStateBack = () => {
-  state = savedState === undefined ? undefined : native.revive(call('{"call":"state_get"}'), 1);
+const fromCaller = (ev) =>
+  hasOwn(ev, 'caller')
+    ? { __proto__: null, request: undefined, caller: freeze({ actorId: ev.caller, name: ev.caller_name }) } : NOWHERE;
+
+const contextOf = (conn, { request, caller }) => ({ __proto__: c, conn, request, caller });
+
+const beginStop = () => {
+  stopping = true;
+  if (stopSignal !== null) abortSignal(stopSignal);
 };

@@ -1,7 +1,19 @@
 // Randomness that the host gives out, the frozen clock, and text encodings.
 const RANDOM_MAX = 65536;
+const DIGESTS = { __proto__: null, 'SHA-1': 0, 'SHA-256': 1, 'SHA-384': 2, 'SHA-512': 3 };
+
+const subtle = freeze({
+  async digest(algorithm, data) {
+    const name = upper(`${isObject(algorithm) ? algorithm.name : algorithm}`), which = DIGESTS[name];
+    if (which === undefined) throw new PDOMException(`${show(name)} is not a digest that is known here`, 'NotSupportedError');
+    const bytes = native.digest(which, data);
+    if (bytes === undefined) throw new PTypeError('digest takes an ArrayBuffer or a view of one');
+    return bufferOf(bytes);
+  },
+});
 
 expose('crypto', freeze({
+  subtle,
   getRandomValues(view) {
     const kind = native.classOf(view);
     if (kind !== 'typed') throw new PTypeError('getRandomValues takes an integer typed array');

@@ -7,12 +7,20 @@ const group = (error, groupName, code, metadata) => {
   return error;
 };
 
-class UserError extends Error {
+class RivetError extends Error {
+  constructor(groupName, code, message, options) {
+    const given = isObject(options) ? options : {};
+    super(message, hasOwn(given, 'cause') ? { cause: given.cause } : undefined);
+    group(this, `${groupName}`, `${code}`, given.metadata);
+  }
+}
+defineProperty(RivetError.prototype, 'name', { value: 'RivetError', writable: true, configurable: true });
+
+class UserError extends RivetError {
   #user = true;
   constructor(message, options) {
-    super(message);
     const given = options === undefined || options === null ? {} : options;
-    group(this, 'user', given.code === undefined ? 'user_error' : `${given.code}`, given.metadata);
+    super('user', given.code === undefined ? 'user_error' : given.code, message, given);
   }
   static is(value) {
     return isObject(value) && #user in value;
@@ -24,8 +32,8 @@ defineProperty(UserError.prototype, 'name', { value: 'UserError', writable: true
 
 // Errors that the prelude itself raises towards the caller of an event, such as an unknown action.
 const bridgeErrors = new WeakSet();
-const bridgeError = (groupName, code, message) => {
-  const error = group(new PError(message), groupName, code);
+const bridgeError = (groupName, code, message, metadata) => {
+  const error = group(new PError(message), groupName, code, metadata);
   setAdd(bridgeErrors, error);
   return error;
 };

@@ -12,15 +12,12 @@ const tagList = (tags) => {
   return `[${text}]`;
 };
 
-let newSocket = null, openSocket, receive;
+let newSocket = null, openSocket, receive, connBehind;
 
 class ActorWebSocket extends EventTarget {
   #conn;
   #quoted;
   #path;
-  #params;
-  #hibernatable;
-  #state;
   #tags;
   #readyState;
   onopen = null;
@@ -30,21 +27,18 @@ class ActorWebSocket extends EventTarget {
   constructor() {
     if (!newSocket) throw new PTypeError('a WebSocket comes from onWebSocket: an actor cannot open one itself');
     super();
-    const { conn, path, params, hibernatable, state, tags, readyState } = newSocket;
+    const { conn, path, tags, readyState } = newSocket;
     this.#conn = conn;
-    this.#quoted = native.quote(conn);
+    this.#quoted = native.quote(connFacts.id(conn));
     this.#path = path;
-    this.#params = params;
-    this.#hibernatable = hibernatable;
-    this.#state = state;
     this.#tags = tags;
     this.#readyState = readyState;
   }
-  get id() { return this.#conn; }
+  get id() { return connFacts.id(this.#conn); }
   get path() { return this.#path; }
   get url() { return `ws://actor${this.#path}`; }
-  get params() { return this.#params; }
-  get hibernatable() { return this.#hibernatable; }
+  get params() { return this.#conn.params; }
+  get hibernatable() { return this.#conn.isHibernatable; }
   get protocol() { return ''; }
   get extensions() { return ''; }
   get bufferedAmount() { return 0; }
@@ -53,11 +47,9 @@ class ActorWebSocket extends EventTarget {
   set binaryType(type) {
     if (type !== 'arraybuffer') throw new PTypeError('binaryType is always "arraybuffer" here');
   }
-  get state() { return this.#state; }
-  set state(value) {
-    call(`{"call":"socket_set_state","conn":${this.#quoted},"state":${native.value(value, 1)}}`);
-    this.#state = value;
-  }
+  // The same as c.conn.state.
+  get state() { return this.#conn.state; }
+  set state(value) { this.#conn.state = value; }
   get tags() { return copyList(this.#tags); }
   set tags(list) {
     call(`{"call":"socket_set_tags","conn":${this.#quoted},"tags":${tagList(list)}}`);
@@ -83,12 +75,13 @@ class ActorWebSocket extends EventTarget {
       newSocket = given;
       try {
         const socket = new ActorWebSocket();
-        mapSet(sockets, given.conn, socket);
+        mapSet(sockets, connFacts.id(given.conn), socket);
         return socket;
       } finally {
         newSocket = null;
       }
     };
+    connBehind = (socket) => socket.#conn;
     // Each of these gives back what the listeners returned.
     receive = {
       open: (socket, failed) => {
@@ -98,7 +91,7 @@ class ActorWebSocket extends EventTarget {
       message: (socket, init, failed) => fire(socket, new MessageEvent('message', init), socket.onmessage, failed),
       close: (socket, init, failed) => {
         socket.#readyState = CLOSED;
-        mapDelete(sockets, socket.#conn);
+        mapDelete(sockets, connFacts.id(socket.#conn));
         return fire(socket, new CloseEvent('close', init), socket.onclose, failed);
       },
     };
