@@ -119,6 +119,8 @@ CALLS = {
     "alarm_list": "all alarms, the earliest first",
     "socket_send": "a text or binary frame; it leaves after the commit",
     "socket_close": "after the frames that were sent before",
+    "event_send": "an event to one /connect connection; it leaves after the commit",
+    "event_broadcast": "an event to every /connect connection that is subscribed to it; how many they are",
     "socket_set_state": "a Value kept with the connection",
     "socket_set_tags": "up to 10 tags of a connection",
     "socket_list": "open connections, by pages and by tag",

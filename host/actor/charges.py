@@ -28,10 +28,11 @@ __all__ = ["Charges", "Charging", "count_delivery", "may_try_again"]
 @dataclass(slots=True)
 class Charges:
     """`before` keeps (entry, attempt, faults) in case the commit fails; `given_up` is told, with its error, after
-    it."""
+    it, and so is `told`: what clients of /connect connections asked for, which has settled with an error."""
 
     before: list[tuple[Entry, int, int]] = field(default_factory=list)
     given_up: list[tuple[Entry, ErrorInfo]] = field(default_factory=list)
+    told: list[Settlement] = field(default_factory=list)
 
 
 def may_try_again(entry: Entry, limits: Limits) -> bool:
@@ -61,6 +62,8 @@ class Charging:
             charges.before.append((entry, entry.attempt, entry.faults))
             if entry is culprit:
                 self._charge(entry, error, charges)
+            elif entry.call is not None:
+                charges.told.append(self._runner.settle(failed(entry, ABORTED)))
             elif entry.redelivered:
                 # Its turns are on disk, or are with this commit: it is delivered again from its start.
                 count_delivery(entry)
@@ -72,7 +75,9 @@ class Charging:
         charges = Charges()
         for entry in list(self._runner.unsettled.values()):
             charges.before.append((entry, entry.attempt, entry.faults))
-            if entry.redelivered:
+            if entry.call is not None:
+                charges.told.append(self._runner.settle(failed(entry, ABORTED)))
+            elif entry.redelivered:
                 self._charge(entry, TIMED_OUT, charges)
         return charges
 
@@ -80,6 +85,10 @@ class Charging:
         if not entry.redelivered:
             self._runner.unsettled.pop(entry.event_id)
             charges.given_up.append((entry, error))
+            return
+        if entry.asks:
+            # D5: never retried. Its index settles in the same commit, and the client is told why.
+            charges.told.append(self._runner.settle(failed(entry, error)))
             return
         entry.faults += 1
         if may_try_again(entry, self._limits):
@@ -90,7 +99,9 @@ class Charging:
         charges.given_up.append((entry, error))
         if entry.kind is not Kind.OPENED:
             self._ledger.dead_letter(letter(entry, error, self._clock.now_ms()))
-        self._runner.settle(Settlement(entry) if entry.kind is Kind.ALARM else failed(entry, error))
+        settled = self._runner.settle(Settlement(entry) if entry.kind is Kind.ALARM else failed(entry, error))
+        if entry.kind is Kind.OPENED:
+            charges.told.append(settled)
 
     def _record(self, entry: Entry) -> None:
         if isinstance(entry.payload, AlarmRow):
@@ -122,6 +133,8 @@ class Charging:
             undone[id(settlement.entry)] = settlement.entry
         for entry, _ in charges.given_up:
             undone[id(entry)] = entry
+        for settlement in charges.told:
+            undone[id(settlement.entry)] = settlement.entry
         for entry in {**{id(one): one for one in self._runner.unsettled.values()}, **undone}.values():
             if entry.redelivered and entry.committed:
                 count_delivery(entry)

@@ -11,7 +11,17 @@ from typing import Any
 
 from host.model.errors import ErrorInfo
 from host.model.records import AlarmRow
-from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, SocketClosed, SocketMessage
+from host.model.tunnel import (
+    ActionCall,
+    ActionReply,
+    ActionRequest,
+    HttpCall,
+    HttpReply,
+    Opened,
+    SocketClosed,
+    SocketMessage,
+    Subscription,
+)
 
 __all__ = ["Entry", "Kind", "Payload"]
 
@@ -78,6 +88,18 @@ class Entry:
         self.calls = 0
         self.committed = False
         self.deadline: float | None = None
+
+    @property
+    def call(self) -> ActionRequest | None:
+        """The action that a client of a /connect connection asks for."""
+        payload = self.payload
+        return payload.data if type(payload) is SocketMessage and type(payload.data) is ActionRequest else None
+
+    @property
+    def asks(self) -> bool:
+        """It came over a /connect connection, whose client is told what became of it."""
+        payload = self.payload
+        return type(payload) is SocketMessage and type(payload.data) in (ActionRequest, Subscription)
 
     @property
     def redelivered(self) -> bool:

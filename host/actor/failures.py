@@ -81,7 +81,8 @@ def letter(entry: Entry, error: ErrorInfo, now: int) -> DeadLetter:
     payload, ref, index = b"", entry.line or "", 0
     if isinstance(entry.payload, SocketMessage):
         data = entry.payload.data
-        payload = data.encode() if isinstance(data, str) else data
+        if isinstance(data, str | bytes):
+            payload = data.encode() if isinstance(data, str) else data
         index = entry.payload.index
     elif isinstance(entry.payload, AlarmRow):
         payload, ref = entry.payload.payload, entry.payload.alarm_id

@@ -20,6 +20,7 @@ from host.actor.failures import error_of, failed, letter, too_long
 from host.actor.guest import Guest
 from host.actor.ledger import Ledger
 from host.actor.mailbox import Mailbox
+from host.actor.speech import Speech
 from host.actor.turns import Completion, HopResult, Settlement, TurnRecord
 from host.bridge.envelopes import (
     ActionEvent,
@@ -73,6 +74,7 @@ class HopRunner:
         self._mailbox = mailbox
         self._clock = clock
         self._limits = limits
+        self.speech = Speech(ledger, self._state, limits)
         self.unsettled: dict[int, Entry] = {}
         self.ignored: set[int] = set()
         self.completions: deque[Completion] = deque()
@@ -113,10 +115,13 @@ class HopRunner:
             if not self._one_turn(result) or self._clock.monotonic() >= until:
                 break
             # The writes of a hop wait in memory for its commit: no more of them than one turn may make.
-            size += result.turns[-1].effects.size
+            size += result.turns[-1].size
             # After a turn that asked for the end nothing new begins.
             if size >= self._limits.effects or result.turns[-1].effects.destroy:
                 break
+        for entry in result.started:
+            if entry.call is not None and entry.event_id in self.unsettled and entry is not result.faulted:
+                self._ledger.put_begun(entry)
         result.busy_ms = (self._clock.monotonic() - began) * 1_000
 
     def _one_turn(self, result: HopResult) -> bool:
@@ -141,6 +146,12 @@ class HopRunner:
                     return False
                 entry = found
                 entry.event_id = self.next_event_id()
+                settled_here = self.speech.settled_here(entry)
+                if settled_here is not None:
+                    result.started.append(entry)
+                    self.turns += 1
+                    result.turns.append(TurnRecord(entry, TurnEffects(), (self.settle(settled_here),)))
+                    return True
                 if isinstance(entry.payload, AlarmRow):
                     # A timer or alarm never sees a time before its own.
                     now = max(now, entry.payload.scheduled_at)
@@ -170,9 +181,8 @@ class HopRunner:
         # The turn ended well: what it did goes into the ledger, in this order.
         if isinstance(event, SocketOpenedEvent) and entry is not None and isinstance(entry.payload, Opened):
             self._store_connection(entry.payload)
-        effects = self._ledger.apply(effects)
-        for settlement in settled:
-            self.settle(settlement)
+        effects = self._ledger.apply(self.speech.keep_early(effects))
+        settled = tuple(self.settle(settlement) for settlement in settled)
         result.turns.append(TurnRecord(entry, effects, settled))
         return True
 
@@ -199,8 +209,10 @@ class HopRunner:
                 return done
         return None
 
-    def settle(self, settlement: Settlement) -> None:
-        """Takes a settled event out of work; its line goes on. Called between hops too, for what the host settles."""
+    def settle(self, settlement: Settlement) -> Settlement:
+        """Takes a settled event out of work; its line goes on. Called between hops too, for what the host settles.
+        Returns it with what the client of a /connect connection is to be told."""
+        settlement = self.speech.settle(settlement)
         entry = settlement.entry
         self.unsettled.pop(entry.event_id, None)
         ended = entry.kind is Kind.CLOSED or (entry.kind is Kind.OPENED and settlement.error is not None)
@@ -213,11 +225,12 @@ class HopRunner:
         elif isinstance(entry.payload, AlarmRow):
             self._settle_alarm(entry, entry.payload, settlement)
         if entry.line is not None:
-            if entry.attempt > 1:
+            if entry.attempt > 1 or entry.call is not None:
                 self._ledger.clear_attempt(entry.name)
             # The line of a connection that has ended stays busy: nothing of it starts before it is taken away.
             if not ended:
                 self._mailbox.settled(entry.line, entry.serial)
+        return settlement
 
     def _settle_alarm(self, entry: Entry, fired: AlarmRow, settlement: Settlement) -> None:
         """Gone when its handler settled with a result, put off when it failed; either only if nobody
@@ -249,7 +262,9 @@ class HopRunner:
         over."""
         while (entry := self._mailbox.next()) is not None:
             if not isinstance(entry.payload, AlarmRow):
-                if entry.serial or self._ledger.has_room(entry, self._limits.settled_ahead):
+                if entry.serial or (
+                    self._ledger.has_room(entry, self._limits.settled_ahead) and self.speech.may_begin(entry)
+                ):
                     return entry
                 self._mailbox.hold_back(entry)
                 continue
@@ -285,12 +300,15 @@ class HopRunner:
             index = payload.index if payload.index < JSON_SAFE else str(payload.index)
             if isinstance(payload.data, str):
                 return SocketMessageEvent(event_id, payload.conn_id, index, text=payload.data, attempt=entry.attempt)
-            return SocketMessageEvent(event_id, payload.conn_id, index, data=payload.data, attempt=entry.attempt)
+            if isinstance(payload.data, bytes):
+                return SocketMessageEvent(event_id, payload.conn_id, index, data=payload.data, attempt=entry.attempt)
+            return self.speech.event_of(entry, payload)
         if isinstance(payload, ActionCall):
             return ActionEvent(
                 event_id,
                 payload.name,
                 Raw(payload.args),
+                params=UNSET if payload.params is None else Raw(payload.params),
                 caller=payload.caller or UNSET,
                 caller_name=payload.caller_name or UNSET,
             )
@@ -307,6 +325,7 @@ class HopRunner:
         assert isinstance(payload, Opened)
         if payload.conn_id not in self._state.connections:
             self._state.add_connection(self._row_of(payload))
+        self.speech.opens(payload)
         return SocketOpenedEvent(
             event_id,
             payload.conn_id,
@@ -315,6 +334,7 @@ class HopRunner:
             hibernatable=True,
             params=UNSET if payload.params is None else Raw(payload.params),
             attempt=entry.attempt,
+            protocol="connect" if payload.protocol else UNSET,
         )
 
     def _row_of(self, opened: Opened) -> ConnectionRow:
@@ -329,8 +349,10 @@ class HopRunner:
             last_seen_at=opened.at,
             headers=opened.headers,
             params=opened.params,
-            hibernatable=self.hibernatable,
+            # What an actor says of hibernation is about the raw sockets that it holds itself.
+            hibernatable=self.hibernatable or bool(opened.protocol),
             session=opened.session,
+            protocol=opened.protocol,
         )
 
     def _store_connection(self, opened: Opened) -> None:
@@ -364,7 +386,7 @@ class HopRunner:
         raised = reply.error(settled)
         if raised is not None:
             return failed(entry, *error_of(raised, self._limits))
-        if entry.kind is Kind.ACTION:
+        if entry.kind is Kind.ACTION or entry.call is not None:
             # its size first: looking into it takes time in which nobody else runs
             if reply.size(settled) > self._limits.action:
                 return failed(entry, too_long("action", reply.size(settled), self._limits.action))

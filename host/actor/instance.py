@@ -232,6 +232,10 @@ class Instance:
         # A client that has gone since then is on its way to the actor as a close.
         gone = {entry.line for entry in self._mailbox.waiting() if entry.kind is Kind.CLOSED}
         rebind([conn for conn in held if conn not in gone], self.ledger, self._gateway, self._closes.by_host)
+        if not start.reply.connect:
+            # Another version took them.
+            for row in [row for row in self.ledger.rows.values() if row.protocol]:
+                self._closes.by_host(row.conn_id, 1011, "actor.method_not_allowed")
         self._runner.gate_open = not self._end_asked
         self._on_running(start.reply)
         return None
@@ -344,8 +348,7 @@ class Instance:
         self._stopping.stop_idling()
         self._intake.take_in()
         settled, self._host_settled = self._host_settled, []
-        for settlement in settled:
-            runner.settle(settlement)
+        settled = [runner.settle(settlement) for settlement in settled]
         result = HopResult()
         try:
             if runs and runner.has_work:
@@ -398,6 +401,7 @@ class Instance:
         if self._start.note(result):
             self._options = Options(self._definition, self._start.reply, self._limits)
             self._runner.hibernatable = self._options.hibernate
+            self._runner.speech.heard(self._start.reply)
             self.ledger.change_actor(self._start.row())
 
     async def _commit(self, unit: CommitUnit | None) -> Ended | None:
@@ -486,6 +490,10 @@ class Instance:
 
     def _release_charges(self, charges: Charges) -> None:
         """After the commit: who waits is answered, and the connection of a poisonous message closes."""
+        acked: dict[str, None] = {}
+        for settlement in charges.told:
+            self._release.settlement(settlement, acked)
+        self._release.acks(acked)
         for entry, error in charges.given_up:
             if not entry.redelivered:
                 entry.fail(error)
@@ -498,8 +506,6 @@ class Instance:
             if entry.kind is Kind.MESSAGE:
                 self._closes.by_host(entry.line, 1011, POISON)
                 continue
-            if entry.kind is Kind.OPENED:
-                self._gateway.close(entry.line, 1011, f"{error.group}.{error.code}")
             self._forget(failed(entry, error))
 
     # --- sleep ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from host.actor.entries import Entry, Kind
 from host.actor.outbox import Outbox
 from host.actor.watermark import Watermark
-from host.model.effects import ActorChange, CommitUnit, EndedSessions, IndexUpdate, KvOp, TurnEffects
+from host.model.effects import ActorChange, CommitUnit, EndedSessions, IndexUpdate, KvOp, SendFrame, TurnEffects
 from host.model.limits import Limits
 from host.model.records import ActorImage, AlarmRow, AttemptRow, ConnectionRow, DeadLetter
 from host.model.tunnel import SocketMessage
@@ -78,6 +78,18 @@ class Ledger:
         self.marks[row.conn_id] = Watermark()
         self._dirty_rows.add(row.conn_id)
 
+    def send(self, frame: SendFrame) -> SendFrame:
+        """A frame of the host's own on a /connect connection; on that of a session, with its number."""
+        return self._outbox.enter(frame)
+
+    def subscribe(self, conn: str, event: str, on: bool) -> None:
+        """In the commit that settles the client's wish (D4)."""
+        row = self.rows.get(conn)
+        if row is not None and on != (event in row.subscriptions):
+            others = tuple(one for one in row.subscriptions if one != event)
+            self.rows[conn] = replace(row, subscriptions=(*others, event) if on else others)
+            self._dirty_rows.add(conn)
+
     def settle_message(self, conn: str, index: int) -> None:
         """D2: the index counts as settled only in the commit that holds the effects of its turns."""
         mark = self.marks.get(conn)
@@ -118,6 +130,14 @@ class Ledger:
         """D5: an attempt beyond the first is on record before it starts."""
         key = entry.name
         row = AttemptRow(*key, attempt=entry.attempt, faults=entry.faults)
+        self.attempts[key] = row
+        self._attempts[key] = row
+
+    def put_begun(self, entry: Entry) -> None:
+        """D6: a turn of this call is on disk with the next commit; it has not settled. If the process is gone before
+        it has, it is answered and not carried out again."""
+        key = entry.name
+        row = AttemptRow(*key, attempt=2, faults=0)
         self.attempts[key] = row
         self._attempts[key] = row
 

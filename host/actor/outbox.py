@@ -30,8 +30,7 @@ class Outbox:
         return replace(
             effects,
             outputs=tuple(
-                self._enter(output) if isinstance(output, SendFrame) and self._is_for_session(output) else output
-                for output in effects.outputs
+                self.enter(output) if isinstance(output, SendFrame) else output for output in effects.outputs
             ),
         )
 
@@ -41,8 +40,11 @@ class Outbox:
         row = self._rows.get(output.conn)
         return row is not None and row.session is not None
 
-    def _enter(self, sent: SendFrame) -> SendFrame:
-        row = self._rows[sent.conn]
+    def enter(self, sent: SendFrame) -> SendFrame:
+        """With its number, if it is for a session."""
+        row = self._rows.get(sent.conn)
+        if row is None or row.session is None:
+            return sent
         size = len(sent.data if isinstance(sent.data, bytes) else sent.data.encode())
         index = row.sent_index + 1
         self._frames.append(OutboxFrame(sent.conn, index, row.sent_bytes, size, sent.data))

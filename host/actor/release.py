@@ -6,7 +6,7 @@ each connection (D3); timers and calls start now.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from structlog.typing import FilteringBoundLogger
 
@@ -14,7 +14,7 @@ from host.actor.entries import Entry, Kind
 from host.actor.ledger import Ledger
 from host.actor.turns import HopResult, Settlement, TurnRecord
 from host.model.calls import DeferredCall
-from host.model.effects import SendFrame, TurnEffects
+from host.model.effects import Output, SendFrame, TurnEffects
 from host.model.failpoints import OFF, FailPoint, FailPoints
 from host.model.ports import GatewayPort, Metrics
 from host.model.tunnel import SocketMessage
@@ -22,6 +22,8 @@ from host.telemetry.limit_hits import note_limit
 
 __all__ = ["Release"]
 
+# Their callers are told.
+_ASKED = (Kind.ACTION, Kind.REQUEST)
 LOG_LIMITS = frozenset({"log_minute", "log_turn"})
 
 
@@ -66,12 +68,7 @@ class Release:
 
     def _turn(self, turn: TurnRecord, acked: dict[str, None]) -> None:
         effects = turn.effects
-        for output in effects.outputs:
-            if isinstance(output, SendFrame):
-                numbered = (output.index,) if output.index else ()
-                self._gateway.frame(output.conn, output.data, *numbered)
-            else:
-                self._close(output.conn, output.code, output.reason)
+        self._out(effects.outputs)
         for settlement in turn.settled:
             self.settlement(settlement, acked)
         for timer in effects.timers:
@@ -84,6 +81,14 @@ class Release:
             self._cancel_call(cancelled)
         if effects.logs or effects.refused:
             self.words(effects)
+
+    def _out(self, outputs: Iterable[Output]) -> None:
+        for output in outputs:
+            if isinstance(output, SendFrame):
+                numbered = (output.index,) if output.index else ()
+                self._gateway.frame(output.conn, output.data, *numbered)
+            else:
+                self._close(output.conn, output.code, output.reason)
 
     def words(self, effects: TurnEffects) -> None:
         """What a guest logged, and what a limit kept it from. Its lines are a field of ours: it writes no event."""
@@ -107,12 +112,15 @@ class Release:
             elif settlement.error is not None:
                 entry.fail(settlement.error)
         if isinstance(entry.payload, SocketMessage):
+            self._out(settlement.frames)
             acked[entry.payload.conn_id] = None
         elif entry.kind is Kind.OPENED:
             assert entry.line is not None
             if settlement.error is None:
                 self._gateway.opened(entry.line)
+                self._out(settlement.frames)
             else:
+                self._out(settlement.frames)
                 self._metrics.count("socket_closes", "open_failed")
                 self._gateway.close(entry.line, 1011, f"{settlement.error.group}.{settlement.error.code}")
 
@@ -131,7 +139,7 @@ class Release:
         # a code of the guest's choice is no name for a counter
         self._metrics.count("events_failed", "user" if error.group == "user" else error.name)
         note_limit(self._metrics, error)
-        if error.group == "user" and settlement.detail is None and entry.kind in (Kind.ACTION, Kind.REQUEST):
+        if error.group == "user" and settlement.detail is None and (entry.asks or entry.kind in _ASKED):
             return
         self._log.warning(
             "handler failed",

@@ -30,6 +30,8 @@ class Sizes:
         payload, limits = entry.payload, self._limits
         if isinstance(payload, SocketMessage):
             data = payload.data
+            if not isinstance(data, str | bytes):
+                return None  # the arguments of an action are looked at when it begins, for its caller is told
             size = len(data.encode()) if isinstance(data, str) else len(data)
             return ("message", size, limits.message) if size > limits.message else None
         if isinstance(payload, ActionCall):

@@ -9,7 +9,7 @@ from msgspec import Struct
 from host.actor.entries import Entry
 from host.bridge.envelopes import StartReply
 from host.model.calls import CallOutcome
-from host.model.effects import CommitUnit, TurnEffects
+from host.model.effects import CommitUnit, Output, SendFrame, TurnEffects
 from host.model.errors import ErrorInfo, GuestFault
 from host.model.tunnel import ActionReply, HttpReply
 
@@ -26,13 +26,15 @@ class Completion(Struct, frozen=True):
 
 class Settlement(Struct, frozen=True):
     """One event that has settled. `error` is what the guest raised; `reply` is set for actions and requests, `start`
-    for a start that settled with a result. `detail` is for the log only."""
+    for a start that settled with a result. `frames` are what the client of a /connect connection is told of it, once it
+    has been entered. `detail` is for the log only."""
 
     entry: Entry
     error: ErrorInfo | None = None
     reply: ActionReply | HttpReply | None = None
     start: StartReply | None = None
     detail: str | None = None
+    frames: tuple[Output, ...] = ()
 
 
 class TurnRecord(Struct, frozen=True):
@@ -41,6 +43,12 @@ class TurnRecord(Struct, frozen=True):
     entry: Entry | None
     effects: TurnEffects
     settled: tuple[Settlement, ...]
+
+    @property
+    def size(self) -> int:
+        """Raw bytes that wait in memory for its commit."""
+        frames = (frame for one in self.settled for frame in one.frames if isinstance(frame, SendFrame))
+        return self.effects.size + sum(len(frame.data) for frame in frames)
 
 
 @dataclass(slots=True)

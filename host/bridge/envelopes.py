@@ -40,6 +40,8 @@ __all__ = [
     "CompletionEvent",
     "Destroy",
     "Event",
+    "EventBroadcast",
+    "EventSend",
     "Fetch",
     "FetchResult",
     "HttpReply",
@@ -69,6 +71,7 @@ __all__ = [
     "StateGet",
     "StatePut",
     "StopEvent",
+    "SubscribeEvent",
     "Timer",
     "TimerCancel",
     "TimerStarted",
@@ -116,8 +119,9 @@ class StopEvent(Struct, frozen=True, tag_field="type", tag="stop"):
 
 
 class ActionEvent(Struct, frozen=True, tag_field="type", tag="action", omit_defaults=True):
-    """A named call. `args` is a Value: a JSON array. The result is a Value. When another actor made it, `caller` and
-    `caller_name` are its id and name: the host says so, not the caller."""
+    """A named call. `args` is a Value: a JSON array. The result is a Value. `conn` is the connection that it came over;
+    over HTTP there is none, and `params` is what the client gave in place of a connection's parameters. When another
+    actor made it, `caller` and `caller_name` are its id and name: the host says so, not the caller."""
 
     id: int
     name: str
@@ -125,6 +129,7 @@ class ActionEvent(Struct, frozen=True, tag_field="type", tag="action", omit_defa
     conn: str | UnsetType = UNSET
     caller: str | UnsetType = UNSET
     caller_name: str | UnsetType = UNSET
+    params: Raw | UnsetType = UNSET
 
 
 class RequestEvent(Struct, frozen=True, tag_field="type", tag="request"):
@@ -138,7 +143,9 @@ class RequestEvent(Struct, frozen=True, tag_field="type", tag="request"):
 
 
 class SocketOpenedEvent(Struct, frozen=True, tag_field="type", tag="socket_opened", omit_defaults=True):
-    """A new raw WebSocket. An error closes it with 1011. `attempt` counts from 1."""
+    """A new WebSocket. An error closes it with 1011. `attempt` counts from 1. `protocol` is `connect` for one on which
+    the host itself speaks the /connect protocol (`action` and `subscribe` events come of it, never a
+    `socket_message`), and absent for a raw one."""
 
     id: int
     conn: str
@@ -147,6 +154,7 @@ class SocketOpenedEvent(Struct, frozen=True, tag_field="type", tag="socket_opene
     hibernatable: bool
     params: Raw | UnsetType = UNSET
     attempt: int = 1
+    protocol: Literal["connect"] | UnsetType = UNSET
 
 
 class SocketMessageEvent(Struct, frozen=True, tag_field="type", tag="socket_message", omit_defaults=True):
@@ -169,6 +177,15 @@ class SocketClosedEvent(Struct, frozen=True, tag_field="type", tag="socket_close
     reason: str
     clean: bool
     attempt: int = 1
+
+
+class SubscribeEvent(Struct, frozen=True, tag_field="type", tag="subscribe"):
+    """The client of a /connect connection wants an event that the start reply lists in `guarded_events`. An error
+    refuses it."""
+
+    id: int
+    conn: str
+    event: str
 
 
 class AlarmEvent(Struct, frozen=True, tag_field="type", tag="alarm", omit_defaults=True):
@@ -209,6 +226,7 @@ Event = (
     | SocketOpenedEvent
     | SocketMessageEvent
     | SocketClosedEvent
+    | SubscribeEvent
     | AlarmEvent
     | CompletionEvent
 )
@@ -244,7 +262,8 @@ class StartReply(Struct, frozen=True, omit_defaults=True):
     """What a guest tells of itself when its start settles; everything is optional.
 
     `actions` absent means any name is passed on; `request` and `socket` say whether the actor serves raw HTTP and
-    raw WebSockets. Durations in ms; the host clamps them to the operator's limits."""
+    raw WebSockets, `connect` whether it takes /connect connections, and `guarded_events` which of its events a client
+    may subscribe to only after a `subscribe` event. Durations in ms; the host clamps them to the operator's limits."""
 
     actions: list[str] | None = None
     request: bool = True
@@ -252,6 +271,8 @@ class StartReply(Struct, frozen=True, omit_defaults=True):
     hibernate: bool = True
     sleep_timeout: int | None = None
     action_timeout: int | None = None
+    connect: bool = False
+    guarded_events: list[str] = []
 
 
 class HttpReply(Struct, frozen=True, omit_defaults=True):
@@ -360,6 +381,22 @@ class SocketClose(Struct, frozen=True, tag_field="call", tag="socket_close", for
     reason: str = ""
 
 
+class EventSend(Struct, frozen=True, tag_field="call", tag="event_send", forbid_unknown_fields=True):
+    """Sends an event to one /connect connection, whatever it is subscribed to. `args` is a Value: a JSON array. It
+    leaves after the commit of the turn. ok: null."""
+
+    conn: str
+    name: str
+    args: Raw
+
+
+class EventBroadcast(Struct, frozen=True, tag_field="call", tag="event_broadcast", forbid_unknown_fields=True):
+    """Sends an event to every /connect connection that is subscribed to `name`. ok: how many they are."""
+
+    name: str
+    args: Raw
+
+
 class SocketSetState(Struct, frozen=True, tag_field="call", tag="socket_set_state", forbid_unknown_fields=True):
     """Attaches a Value (up to 16 KiB) to the connection; it comes back after a wake. ok: null."""
 
@@ -389,6 +426,7 @@ class SocketInfo(Struct, frozen=True, omit_defaults=True):
     params: Raw | UnsetType = UNSET
     state: Raw | UnsetType = UNSET
     tags: list[str] = []
+    protocol: Literal["connect"] | UnsetType = UNSET
 
 
 class Log(Struct, frozen=True, tag_field="call", tag="log", forbid_unknown_fields=True):
@@ -512,6 +550,8 @@ Call = (
     | AlarmList
     | SocketSend
     | SocketClose
+    | EventSend
+    | EventBroadcast
     | SocketSetState
     | SocketSetTags
     | SocketList

@@ -13,7 +13,7 @@ from msgspec import UNSET, Raw, Struct
 
 from host.bridge import envelopes as e
 from host.bridge.envelopes import Buffer
-from host.capabilities import alarms, document, intents, kv, sockets
+from host.capabilities import alarms, document, events, intents, kv, sockets
 from host.capabilities.calls import Calls
 from host.capabilities.log import LogBudget
 from host.capabilities.random import RandomStream
@@ -22,6 +22,8 @@ from host.capabilities.state import ActorState, Connection
 from host.capabilities.timers import CallIds, Timers
 from host.model.errors import CallerError
 from host.model.limits import Limits
+from host.wire.frames.encoding import Encoding
+from host.wire.frames.to_client import encode_event
 from host.wire.keys import check_key
 from host.wire.values import check_value
 
@@ -133,6 +135,23 @@ def _socket_close(turn: TurnContext, call: Any) -> None:
     sockets.close(turn.state, turn.recorder, call.conn, call.code, call.reason)
 
 
+def _event_send(turn: TurnContext, call: Any) -> None:
+    events.send(turn.state, turn.recorder, turn.limits, call.conn, call.name, _event_encoder(call))
+
+
+def _event_broadcast(turn: TurnContext, call: Any) -> Any:
+    return events.broadcast(turn.state, turn.recorder, turn.limits, call.name, _event_encoder(call))
+
+
+def _event_encoder(call: Any) -> Callable[[Encoding], str | bytes]:
+    """The frame of an event in an encoding; it looks into the arguments, for they go to strangers."""
+    args = bytes(call.args)
+    if not args.startswith(b"["):
+        raise CallerError("request", "invalid", "the args of an event are a JSON array")
+    check_value(args)
+    return lambda encoding: encode_event(encoding, call.name, args)
+
+
 def _socket_set_state(turn: TurnContext, call: Any) -> None:
     sockets.set_state(turn.state, turn.recorder, turn.limits, call.conn, bytes(call.state))
 
@@ -237,6 +256,7 @@ def _socket_info(connection: Connection) -> e.SocketInfo:
         UNSET if connection.params is None else Raw(connection.params),
         UNSET if connection.state is None else Raw(connection.state),
         list(connection.tags),
+        "connect" if connection.protocol else UNSET,
     )
 
 
@@ -253,6 +273,8 @@ HOST_CALLS: tuple[HostCall, ...] = (
     HostCall(e.AlarmList, "alarm", list[e.AlarmInfo], _alarm_list),
     HostCall(e.SocketSend, "socket", None, _socket_send),
     HostCall(e.SocketClose, "socket", None, _socket_close),
+    HostCall(e.EventSend, "socket", None, _event_send),
+    HostCall(e.EventBroadcast, "socket", int, _event_broadcast),
     HostCall(e.SocketSetState, "socket", None, _socket_set_state),
     HostCall(e.SocketSetTags, "socket", None, _socket_set_tags),
     HostCall(e.SocketList, "socket", list[e.SocketInfo], _socket_list),

@@ -12,7 +12,7 @@ from host.model.effects import SendClose, SendFrame
 from host.model.errors import CallerError, limit_error
 from host.model.limits import Limits
 
-__all__ = ["close", "list_connections", "send", "set_state", "set_tags"]
+__all__ = ["close", "list_connections", "open_connection", "send", "set_state", "set_tags"]
 
 MAX_REASON = 123  # a close frame holds 125 bytes, two of them are the code
 MAX_TAG = 64
@@ -20,7 +20,9 @@ MAX_PAGE = 256
 
 
 def send(state: ActorState, recorder: TurnRecorder, limits: Limits, conn_id: str, data: str | bytes) -> None:
-    connection = _open_connection(state, conn_id)
+    connection = open_connection(state, conn_id)
+    if connection.protocol:
+        raise CallerError("request", "invalid", "this connection speaks the /connect protocol; send it events")
     size = len(data) if isinstance(data, bytes) else _utf8_size("text", data)
     if size > limits.message:
         raise limit_error("message", size, limits.message, "split the message", name="message/outgoing_too_long")
@@ -28,7 +30,7 @@ def send(state: ActorState, recorder: TurnRecorder, limits: Limits, conn_id: str
 
 
 def close(state: ActorState, recorder: TurnRecorder, conn_id: str, code: int, reason: str) -> None:
-    connection = _open_connection(state, conn_id)
+    connection = open_connection(state, conn_id)
     if code != 1000 and not 3000 <= code <= 4999:
         raise CallerError("request", "invalid", f"the close code {code} is not allowed: 1000, or 3000 to 4999")
     size = _utf8_size("reason", reason)
@@ -39,7 +41,7 @@ def close(state: ActorState, recorder: TurnRecorder, conn_id: str, code: int, re
 
 
 def set_state(state: ActorState, recorder: TurnRecorder, limits: Limits, conn_id: str, value: bytes) -> None:
-    connection = _open_connection(state, conn_id)
+    connection = open_connection(state, conn_id)
     if len(value) > limits.conn_state:
         raise limit_error("conn_state", len(value), limits.conn_state, "keep what is large in KV")
     connection.state = value
@@ -48,7 +50,7 @@ def set_state(state: ActorState, recorder: TurnRecorder, limits: Limits, conn_id
 
 def set_tags(state: ActorState, recorder: TurnRecorder, limits: Limits, conn_id: str, tags: list[str]) -> None:
     """Replaces the tags; one given twice counts once."""
-    connection = _open_connection(state, conn_id)
+    connection = open_connection(state, conn_id)
     unique = tuple(dict.fromkeys(tags))
     if len(unique) > limits.conn_tags:
         raise limit_error("conn_tags", len(unique), limits.conn_tags, "use fewer tags")
@@ -78,7 +80,7 @@ def list_connections(state: ActorState, *, after: str, limit: int, tag: str | No
     return found
 
 
-def _open_connection(state: ActorState, conn_id: str) -> Connection:
+def open_connection(state: ActorState, conn_id: str) -> Connection:
     """D9: looked up among the connections of the actor that the isolate is bound to."""
     connection = state.connections.get(conn_id)
     if connection is None:

@@ -10,14 +10,17 @@ from bisect import bisect_right
 
 from host.capabilities.kv_view import KvView
 from host.model.records import ActorImage, AlarmRow, ConnectionRow
+from host.model.tunnel import SocketProtocol
 
 __all__ = ["ActorState", "Connection"]
 
 
 class Connection:
-    """What a guest sees of one connection. `open` turns false when the guest closes it in the running hop."""
+    """What a guest sees of one connection. `open` turns false when the guest closes it in the running hop. `protocol`
+    is the encoding of a /connect connection, else empty; what it is subscribed to, `ActorState` keeps by event.
+    `is_session`: its frames are kept on disk too."""
 
-    __slots__ = ("conn_id", "hibernatable", "open", "params", "path", "state", "tags")
+    __slots__ = ("conn_id", "hibernatable", "is_session", "open", "params", "path", "protocol", "state", "tags")
 
     def __init__(
         self,
@@ -27,6 +30,8 @@ class Connection:
         state: bytes | None = None,
         tags: tuple[str, ...] = (),
         hibernatable: bool = True,
+        protocol: SocketProtocol = "",
+        is_session: bool = False,
     ) -> None:
         self.conn_id = conn_id
         self.path = path
@@ -34,14 +39,17 @@ class Connection:
         self.state = state
         self.tags = tags
         self.hibernatable = hibernatable
+        self.protocol = protocol
+        self.is_session = is_session
         self.open = True
 
 
 class ActorState:
     """The KV view is bound to its reader by the session of host calls. `fire_seq` is the last one given out: it rises
-    with every setting of an alarm, over all alarms of the actor."""
+    with every setting of an alarm, over all alarms of the actor. `subscribers` has the connections of each event, in
+    the order in which they subscribed."""
 
-    __slots__ = ("_order", "alarms", "connections", "document", "fire_seq", "kv")
+    __slots__ = ("_order", "alarms", "connections", "document", "fire_seq", "kv", "subscribers")
 
     def __init__(self) -> None:
         self.document: bytes | None = None
@@ -49,6 +57,7 @@ class ActorState:
         self.connections: dict[str, Connection] = {}
         self.fire_seq = 0
         self.kv = KvView()
+        self.subscribers: dict[str, dict[str, Connection]] = {}
         self._order: list[str] | None = None
 
     @classmethod
@@ -69,15 +78,40 @@ class ActorState:
         return self.kv.bytes_estimate
 
     def add_connection(self, row: ConnectionRow) -> None:
-        self.connections[row.conn_id] = Connection(
-            row.conn_id, row.path, row.params, row.state, row.tags, row.hibernatable
+        connection = self.connections[row.conn_id] = Connection(
+            row.conn_id,
+            row.path,
+            row.params,
+            row.state,
+            row.tags,
+            row.hibernatable,
+            row.protocol,
+            row.session is not None,
         )
+        for event in row.subscriptions:
+            self.subscribers.setdefault(event, {})[row.conn_id] = connection
         self._order = None
 
     def remove_connection(self, conn_id: str) -> None:
         """The connection is gone (an unknown one is no error: both sides may end it)."""
-        if self.connections.pop(conn_id, None) is not None:
-            self._order = None
+        connection = self.connections.pop(conn_id, None)
+        if connection is None:
+            return
+        self._order = None
+        if connection.protocol:
+            for event in [event for event, wanted in self.subscribers.items() if conn_id in wanted]:
+                self.subscribe(conn_id, event, False)
+
+    def subscribe(self, conn_id: str, event: str, on: bool) -> None:
+        """A client of a /connect connection wants an event, or no longer."""
+        connection = self.connections.get(conn_id)
+        if on and connection is not None:
+            self.subscribers.setdefault(event, {})[conn_id] = connection
+            return
+        wanted = self.subscribers.get(event, {})
+        wanted.pop(conn_id, None)
+        if not wanted:
+            self.subscribers.pop(event, None)
 
     def connections_after(self, conn_id: str) -> list[str]:
         """The ids above `conn_id`, in order; the guest pages through them, so the order is kept between calls."""

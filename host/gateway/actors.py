@@ -138,14 +138,15 @@ class ActorRoutes:
         name = unquote(target.rest[1:])
         guard_action(exchange.identity, name)
         encoding = encoding_of(request.headers)
-        conn_params(request.headers, [], deps.limits.conn_params)
+        params = conn_params(request.headers, [], deps.limits.conn_params)
         allowed = deps.limits.action
         body = await read_body(request, deps.clock, limit="action", allowed=allowed + ENVELOPE)
         args = action_args(encoding, body, allowed)
 
         async def call(record: ActorRecord) -> ActionReply:
             exchange.record = record
-            reply = await deps.service.action(ActionCall(record.actor_id, name, args, exchange.ray))
+            sent = ActionCall(record.actor_id, name, args, exchange.ray, params=params)
+            reply = await deps.service.action(sent)
             if reply.error is not None:
                 raise counted_error(reply.error)
             return reply
@@ -191,7 +192,7 @@ class ActorRoutes:
 
 def not_found(kind: str) -> CallerError:
     known = {
-        "connect": "the /connect protocol is not available on this host; use action/, request/ and websocket/",
+        "connect": "connect takes a WebSocket upgrade",
         "queue": "queues are not available on this host",
         "websocket": "websocket/ takes a WebSocket upgrade",
     }

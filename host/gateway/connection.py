@@ -22,7 +22,7 @@ from anyio import Event
 
 from host.gateway.errors import cut_reason
 from host.model.clock import TimerHandle
-from host.model.tunnel import Opened, SocketMessage
+from host.model.tunnel import ActionRequest, Opened, SocketMessage, Subscription
 
 __all__ = ["Connection", "size_of"]
 
@@ -110,8 +110,8 @@ class Connection:
     def unacknowledged(self) -> int:
         return self.next_index - self.first
 
-    def take(self, data: str | bytes, size: int) -> SocketMessage:
-        """Numbers and buffers a message."""
+    def take(self, data: str | bytes | ActionRequest | Subscription, size: int) -> SocketMessage:
+        """Numbers and buffers a message of `size` bytes."""
         index = self.next_index
         self.next_index = index + 1
         message = SocketMessage(self.actor_id, self.conn_id, index, data)

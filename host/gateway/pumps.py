@@ -14,8 +14,10 @@ from typing import Any
 import anyio
 
 from host.gateway.connection import Connection, size_of
+from host.model.errors import DormiceError
 from host.model.limits import Limits
-from host.model.tunnel import SocketClosed, SocketMessage
+from host.model.tunnel import ActionRequest, SocketClosed, SocketMessage
+from host.wire.frames.to_server import decode_to_server
 
 __all__ = ["ABORT_EXTENSION", "Receive", "Send", "read_frames", "write_frames"]
 
@@ -33,8 +35,10 @@ async def read_frames(
     post: Callable[[SocketMessage], None],
     limits: Limits,
     too_long: Callable[[Connection, int], None],
+    malformed: Callable[[Connection, DormiceError], None],
 ) -> SocketClosed:
-    """Until the client is gone; says how it went."""
+    """Until the client is gone; says how it went. What comes on a /connect socket is decoded here, once."""
+    encoding = conn.opened.protocol
     max_messages, max_buffered, max_size = limits.incoming_messages, limits.incoming_buffer, limits.message
     while True:
         while conn.unacknowledged >= max_messages or conn.buffered >= max_buffered:
@@ -57,7 +61,16 @@ async def read_frames(
         if conn.repeats:  # the client of a session sends again what came before
             conn.repeats -= 1
             continue
-        post(conn.take(data, size))
+        if not encoding:
+            post(conn.take(data, size))
+            continue
+        try:
+            asked = decode_to_server(encoding, data)
+        except DormiceError as error:
+            malformed(conn, error)
+            continue
+        # What is kept of it may be larger than it was on the wire.
+        post(conn.take(asked, max(size, len(asked.args)) if isinstance(asked, ActionRequest) else size))
 
 
 async def write_frames(conn: Connection, send: Send, scope: anyio.CancelScope) -> None:

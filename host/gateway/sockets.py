@@ -142,7 +142,8 @@ class SocketGateway:
                 pumps.start_soon(write_frames, conn, send, pumps.cancel_scope)
                 if conn.replaying:
                     pumps.start_soon(self.sessions.replay, conn)
-                closed = await read_frames(conn, receive, self.service.post_message, self._limits, self._too_long)
+                post = self.service.post_message
+                closed = await read_frames(conn, receive, post, self._limits, self._too_long, self._malformed)
                 pumps.cancel_scope.cancel()
         finally:
             conn.gone = True
@@ -258,3 +259,10 @@ class SocketGateway:
         self._endings.end(conn, 1009, reason, why=reason)
         self._endings.tell(SocketClosed(conn.actor_id, conn.conn_id, 1009, reason, False), reason)
         log.info("message refused", conn_id=conn.conn_id, error=reason, used=size, allowed=self._limits.message)
+
+    def _malformed(self, conn: Connection, error: DormiceError) -> None:
+        """A frame that is none of the /connect protocol in the encoding of its connection."""
+        reason = "ws.malformed_message"
+        self._endings.end(conn, 1007, reason, why=reason)
+        self._endings.tell(SocketClosed(conn.actor_id, conn.conn_id, 1007, reason, False), reason)
+        log.info("message refused", conn_id=conn.conn_id, error=reason, message=error.message)

@@ -1,4 +1,4 @@
-"""WebSocket upgrades: `websocket/{rest}` behind a gateway address becomes a socket that the gateway holds.
+"""WebSocket upgrades: `websocket/{rest}` and `connect` behind a gateway address become sockets that the gateway holds.
 
 An upgrade that is refused is answered before the handshake, with the status and the body that HTTP gets. The handshake
 is accepted once the actor runs; a session's client that comes back is let in without waking it, and so is one whose
@@ -24,12 +24,15 @@ from host.gateway.values import conn_params
 from host.model.identity import Identity
 from host.model.ids import new_id
 from host.model.records import ActorRecord
-from host.model.tunnel import Opened
+from host.model.tunnel import Opened, SocketProtocol
 from host.telemetry.logging import get_logger
+from host.wire.frames.encoding import DEFAULT_ENCODING, parse_encoding
 
 __all__ = ["Upgrades"]
 
 PROTOCOL = "rivet"
+# The encoding in which a /connect socket speaks; json if its client does not say.
+ENCODING_PROTOCOL = "rivet_encoding."
 ROUTE = "gateway.websocket"
 
 log = get_logger("gateway")
@@ -62,6 +65,7 @@ class Upgrades:
         record: ActorRecord | None = None
         try:
             target, identity, offered = await self._authorised(scope)
+            protocol = _protocol_of(target, offered)
             comeback = comeback_of(target.session, deps.sockets.session_key)
             params = conn_params(Headers(raw=list(scope["headers"])), offered, deps.limits.conn_params)
 
@@ -80,6 +84,7 @@ class Upgrades:
                     session=None if comeback is None else comeback.session,
                     tenant=found.tenant,
                     token_id=identity.token_id,
+                    protocol=protocol,
                 )
                 admitted = comeback is None or await self._opens(found.actor_id, comeback)
                 if admitted:
@@ -126,10 +131,19 @@ class Upgrades:
         identity = await deps.auth.identify(scope, deps.tokens, [*target.tokens, subprotocol_token(offered)])
         deps.auth.require(identity, "connect")
         deps.refuse_when_draining()
-        if target.kind != "websocket":
+        if target.kind != "websocket" and (target.kind != "connect" or target.rest.strip("/")):
             raise not_found(target.kind)
         guard_action(identity, None)
         return target, identity, offered
+
+
+def _protocol_of(target: Target, offered: list[str]) -> SocketProtocol:
+    if target.kind != "connect":
+        return ""
+    for name in offered:
+        if name.startswith(ENCODING_PROTOCOL):
+            return parse_encoding(name[len(ENCODING_PROTOCOL) :])
+    return DEFAULT_ENCODING
 
 
 def _abort_of(scope: Mapping[str, Any]) -> Callable[[], None] | None:

@@ -49,6 +49,8 @@ class FailPoint(Enum):
     CALL_ALARM_LIST = "call_alarm_list"
     CALL_SOCKET_SEND = "call_socket_send"
     CALL_SOCKET_CLOSE = "call_socket_close"
+    CALL_EVENT_SEND = "call_event_send"
+    CALL_EVENT_BROADCAST = "call_event_broadcast"
     CALL_SOCKET_SET_STATE = "call_socket_set_state"
     CALL_SOCKET_SET_TAGS = "call_socket_set_tags"
     CALL_SOCKET_LIST = "call_socket_list"

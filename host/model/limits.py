@@ -54,6 +54,8 @@ LIMITS: tuple[Limit, ...] = (
     Limit("conn_tags", 10, 10, "tags", "tags of one connection"),
     Limit("token_claims", 2 * KIB, 2 * KIB, "bytes", "claims in one connection token"),
     Limit("token_lifetime", 86_400_000, 86_400_000, "ms", "time for which one connection token is valid"),
+    Limit("subscriptions", 256, 1_024, "events", "events that one /connect connection is subscribed to"),
+    Limit("event_name", 256, 256, "bytes", "the name of one event of a /connect connection"),
     Limit("outgoing_queue", 1 * MIB, 1 * MIB, "bytes", "frames that wait for one connection's client"),
     Limit("outbox", 1 * MIB, 1 * MIB, "bytes", "frames kept for the client of one session"),
     Limit("outbox_frames", 1_024, 1_024, "frames", "frames kept for the client of one session"),

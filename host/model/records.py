@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from host.model.errors import ErrorInfo
+from host.model.tunnel import SocketProtocol
 
 __all__ = [
     "ActorImage",
@@ -62,7 +63,8 @@ class ConnectionRow(Struct, frozen=True):
 
     `session` is the hash of a session's secret (None: a plain connection), `sent_index` the index of the last frame in
     its outbox and `sent_bytes` the bytes of all frames up to it. `session_expires_at` is set when a host that returned
-    took the session over: until then its client may come back."""
+    took the session over: until then its client may come back. `protocol` is that of `Opened`; `subscriptions` are the
+    events that the client of a /connect socket wants."""
 
     conn_id: str
     gateway_id: str
@@ -83,6 +85,7 @@ class ConnectionRow(Struct, frozen=True):
     session: bytes | None = None
     session_expires_at: int | None = None
     sent_bytes: int = 0
+    protocol: SocketProtocol = ""
 
 
 class AlarmRow(Struct, frozen=True):

@@ -28,6 +28,8 @@ class ConnectionSnapshot(Struct, frozen=True):
     tags: list[str]
     state: Raw
     params: Raw
+    protocol: str = ""
+    subscriptions: list[str] = []
 
 
 class AlarmSnapshot(Struct, frozen=True):

@@ -5,6 +5,8 @@ Today both sit in one process; the messages would cross a socket unchanged.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
 from host.model.errors import ErrorInfo
@@ -18,15 +20,21 @@ __all__ = [
     "Opened",
     "SocketClosed",
     "SocketMessage",
+    "SocketProtocol",
     "Subscription",
 ]
 
 
+# Nothing for a raw socket, else the encoding in which a /connect socket speaks.
+SocketProtocol = Literal["", "json", "cbor", "bare"]
+
+
 class Opened(Struct, frozen=True):
-    """A raw WebSocket that the gateway holds and wants delivered. `path` includes the query string; `params` is a
+    """A WebSocket that the gateway holds and wants delivered. `path` includes the query string; `params` is a
     Value; `headers` is already cut to the allow-list. `session` is the hash of the secret with which its client can
     come back, or None for a plain connection. `tenant` is empty where the gateway does not know it. `token_id` names
-    the stored token that let it in, if one did."""
+    the stored token that let it in, if one did. `protocol` is empty for a raw socket, or the encoding (json, cbor,
+    bare) in which a /connect socket speaks."""
 
     actor_id: str
     conn_id: str
@@ -39,6 +47,7 @@ class Opened(Struct, frozen=True):
     session: bytes | None = None
     tenant: str = ""
     token_id: str = ""
+    protocol: SocketProtocol = ""
 
 
 class ActionRequest(Struct, frozen=True):
@@ -57,12 +66,13 @@ class Subscription(Struct, frozen=True):
 
 
 class SocketMessage(Struct, frozen=True):
-    """One message from a client; text as str, binary as bytes. `index` starts at 1."""
+    """One message from a client: of a raw socket, text as str and binary as bytes; of a /connect socket, decoded.
+    `index` starts at 1."""
 
     actor_id: str
     conn_id: str
     index: int
-    data: str | bytes
+    data: str | bytes | ActionRequest | Subscription
 
 
 class SocketClosed(Struct, frozen=True):
@@ -77,7 +87,8 @@ class SocketClosed(Struct, frozen=True):
 
 class ActionCall(Struct, frozen=True):
     """`args` is a Value: a JSON array, as UTF-8. Of a call by another actor `caller` and `caller_name` are its id and
-    name, and `depth` the calls from actor to actor that led to it; from outside they are empty and 0."""
+    name, and `depth` the calls from actor to actor that led to it; from outside they are empty and 0. `params` is a
+    Value too: what a client over HTTP gave as parameters of the connection that it does not have, or None."""
 
     actor_id: str
     name: str
@@ -86,6 +97,7 @@ class ActionCall(Struct, frozen=True):
     depth: int = 0
     caller: str = ""
     caller_name: str = ""
+    params: bytes | None = None
 
 
 class ActionReply(Struct, frozen=True):

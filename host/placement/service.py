@@ -180,7 +180,10 @@ class Placement:
         actor = self._actor(opened.actor_id)
         self.directory.start(actor)
         reply = await actor.wait_running()
-        if not reply.socket:
+        if opened.protocol:
+            if not reply.connect:
+                raise CallerError("actor", "method_not_allowed", "this actor takes no /connect connections")
+        elif not reply.socket:
             raise CallerError(
                 "actor", "method_not_allowed", "this actor does not serve WebSockets (it has no onWebSocket)"
             )
@@ -189,7 +192,9 @@ class Placement:
         self._post(opened.actor_id, Entry(Kind.OPENED, opened, line=opened.conn_id))
 
     def post_message(self, message: SocketMessage) -> None:
-        self._post(message.actor_id, Entry(Kind.MESSAGE, message, line=message.conn_id))
+        # D4: what a client of a /connect connection asks for interleaves.
+        serial = isinstance(message.data, str | bytes)
+        self._post(message.actor_id, Entry(Kind.MESSAGE, message, line=message.conn_id, serial=serial))
 
     async def outbox(self, actor_id: str, conn_id: str, after: int) -> Outbox | None:
         return await self._storage.outbox(actor_id, conn_id, after)
@@ -422,6 +427,8 @@ def snapshot_of(image: ActorImage, lifecycle: str, kv: KvSnapshot, letters: list
                 tags=list(row.tags),
                 state=Raw(row.state or b"null"),
                 params=Raw(row.params or b"null"),
+                protocol=row.protocol,
+                subscriptions=list(row.subscriptions),
             )
             for row in image.connections
         ],

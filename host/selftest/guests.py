@@ -63,6 +63,7 @@ def wasm_guest(
     alloc: str = "i32.const 1024",
     locals_: str = "(local $i i32) (local $r i32)",
     manifest: bytes = MANIFEST,
+    started: str = STARTED,
 ) -> bytes:
     """An actor that runs the body when an event holds a `!`, and answers any other with `well`.
 
@@ -70,12 +71,12 @@ def wasm_guest(
     text = f"""(module {imports}
   (memory (export "memory") {pages})
   (global $started (mut i32) (i32.const 0))
-  {data(60_000, STARTED)} {data(61_000, WELL)} {more}
+  {data(60_000, started)} {data(61_000, WELL)} {more}
   (func $pack (param $p i32) (param $n i32) (result i64)
     (i64.or (i64.shl (i64.extend_i32_u (local.get $p)) (i64.const 32)) (i64.extend_i32_u (local.get $n))))
   (func (export "isolate_alloc") (param $n i32) (result i32) {alloc})
   (func $deliver (export "isolate_deliver") (param $p i32) (param $n i32) (result i64) {locals_}
-    (if (i32.eqz (global.get $started)) (then (global.set $started (i32.const 1)) {reply(60_000, STARTED)}))
+    (if (i32.eqz (global.get $started)) (then (global.set $started (i32.const 1)) {reply(60_000, started)}))
     (local.set $i (local.get $p))
     (block $none (loop $next
       (br_if $none (i32.ge_u (local.get $i) (i32.add (local.get $p) (local.get $n))))

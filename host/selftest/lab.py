@@ -6,6 +6,7 @@ next case finds the host as this one did.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import anyio
 import anyio.abc
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from host.model.clock import Clock
 from host.selftest.escaped import Escaped, check
@@ -117,6 +119,32 @@ class Lab:
             max_queue=queue,
             proxy=None,
             open_timeout=15,
+        )
+
+    async def connection(self, actor_id: str, encoding: str, **more: Any) -> ClientConnection:
+        """A /connect socket with the token."""
+        host, port = self.address
+        return await connect(
+            f"ws://{host}:{port}/gateway/{actor_id}/connect",
+            additional_headers={"authorization": f"Bearer {self.token}", **more},
+            subprotocols=[Subprotocol("rivet"), Subprotocol(f"rivet_encoding.{encoding}")],
+            compression=None,
+            max_size=None,
+            proxy=None,
+            open_timeout=15,
+        )
+
+    async def upgrade(self, actor_id: str, kind: str, offered: str) -> httpx.Response:
+        """What an upgrade is answered that is refused before the handshake."""
+        return await self.http.get(
+            f"/gateway/{actor_id}/{kind}",
+            headers={
+                "connection": "upgrade",
+                "upgrade": "websocket",
+                "sec-websocket-version": "13",
+                "sec-websocket-key": base64.b64encode(bytes(16)).decode(),
+                "sec-websocket-protocol": offered,
+            },
         )
 
     async def raw(self, sent: bytes | Sequence[bytes], seconds: float = 5.0) -> bytes:

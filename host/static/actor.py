@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from host.static.alarms import Alarm
+from host.static.conns import Conn, current_conn
 from host.static.http import Request, Response
 from host.static.sockets import Closed, Message, Socket
 from host.static.tasks import Deferred, Task
@@ -54,6 +55,8 @@ class Actor:
     hibernate: ClassVar[bool] = True
     sleep_timeout: ClassVar[int | None] = None
     action_timeout: ClassVar[int | None] = None
+    guarded_events: ClassVar[tuple[str, ...]] = ()
+    """Those that a client may subscribe to only once `on_subscribe` has returned."""
 
     _context: Context
 
@@ -78,6 +81,23 @@ class Actor:
 
     def on_destroy(self) -> Any:
         """Before it is destroyed, if it is awake or can be."""
+
+    # Clients of the /connect protocol: they call actions and get events.
+
+    def on_before_connect(self, params: Any) -> Any:
+        """Before a new connection is let in; `params` are the client's. To raise refuses it."""
+
+    def create_conn_state(self, params: Any) -> Any:
+        """The first `state` of a new connection; None attaches none."""
+
+    def on_connect(self, conn: Conn) -> Any:
+        """A new connection, not one that comes back with a wake. To raise closes it."""
+
+    def on_disconnect(self, conn: Conn) -> Any:
+        """The last event of a connection."""
+
+    def on_subscribe(self, conn: Conn, event: str) -> Any:
+        """For an event of `guarded_events`; to raise refuses it."""
 
     # What an actor serves is what it overrides; these are called only then.
 
@@ -135,6 +155,20 @@ class Actor:
     def sockets(self) -> list[Socket]:
         """Those that are open."""
         return [socket for socket in self._context.sockets.values() if socket.open]
+
+    @property
+    def conns(self) -> dict[str, Conn]:
+        """The /connect connections that are open, by their ids."""
+        return {conn.id: conn for conn in self._context.conns.values() if conn.open}
+
+    @property
+    def conn(self) -> Conn | None:
+        """In an action that came over a connection, and in what it spawns: that one."""
+        return current_conn.get()
+
+    def broadcast(self, event: str, *args: Any) -> int:
+        """To every connection that is subscribed to it, when the turn is committed; how many they are."""
+        return self._context.broadcast(event, args)
 
     def now(self) -> int:
         """The time of the turn, in ms; it stands still within one."""

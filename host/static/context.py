@@ -5,13 +5,28 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from host.bridge.envelopes import Destroy, KeepAwake, Log, Now, Random, Sleep, StartEvent, Timer, TimerStarted
+from msgspec import Raw
+
+from host.bridge.envelopes import (
+    Destroy,
+    EventBroadcast,
+    KeepAwake,
+    Log,
+    Now,
+    Random,
+    Sleep,
+    StartEvent,
+    Timer,
+    TimerStarted,
+)
 from host.static.alarms import Alarms, Schedule
 from host.static.calls import Caller
+from host.static.conns import Conn
 from host.static.kv import Kv
 from host.static.log import ActorLog
 from host.static.sockets import Socket
 from host.static.tasks import Deferred, Task, Tasks
+from host.wire.values import from_python
 
 __all__ = ["Context"]
 
@@ -29,6 +44,7 @@ class Context:
         self.schedule = Schedule(call, actions)
         self.log = ActorLog(call)
         self.sockets: dict[str, Socket] = {}
+        self.conns: dict[str, Conn] = {}
         self.tasks = Tasks()
         self._call = call
         self._deferred: dict[int, Deferred[None]] = {}
@@ -48,6 +64,10 @@ class Context:
 
     def destroy(self) -> None:
         self._call(Destroy())
+
+    def broadcast(self, event: str, args: tuple[Any, ...]) -> int:
+        told: int = self._call(EventBroadcast(event, Raw(from_python(list(args)))))
+        return told
 
     def delay(self, ms: int) -> Deferred[None]:
         started: TimerStarted = self._call(Timer(ms))

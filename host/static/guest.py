@@ -33,6 +33,7 @@ from host.bridge.envelopes import (
     StateGet,
     StatePut,
     StopEvent,
+    SubscribeEvent,
     Turn,
     TurnReply,
 )
@@ -41,6 +42,7 @@ from host.bridge.session import HostCalls
 from host.model.errors import DormiceError
 from host.static.actor import Actor
 from host.static.alarms import SCHEDULED, Alarm
+from host.static.conns import Conn, current_conn
 from host.static.context import Context
 from host.static.errors import UserError
 from host.static.http import Request, Response
@@ -106,7 +108,7 @@ class StaticGuest:
                 actor = self._awake
                 self._run(event.id, actor.on_destroy if event.reason == "destroy" else actor.on_sleep)
             case ActionEvent():
-                self._run(event.id, lambda: self._action(event.name, native(bytes(event.args))), from_python)
+                self._run(event.id, lambda: self._called(event), from_python)
             case RequestEvent():
                 self._run(event.id, lambda: self._awake.on_request(_request(event)), _http)
             case SocketOpenedEvent():
@@ -115,6 +117,8 @@ class StaticGuest:
                 self._run(event.id, lambda: self._message(event))
             case SocketClosedEvent():
                 self._run(event.id, lambda: self._closed(event))
+            case SubscribeEvent():
+                self._run(event.id, lambda: self._subscribed(event))
             case AlarmEvent():
                 self._run(event.id, lambda: self._alarm(event))
             case CompletionEvent():
@@ -189,6 +193,9 @@ class StaticGuest:
         after = ""
         while rows := self.calls.perform(SocketList(after=after, limit=PAGE)):
             for row in rows:
+                if row.protocol is not UNSET:
+                    context.conns[row.conn] = Conn.of(self.calls.perform, row)
+                    continue
                 socket = context.sockets[row.conn] = Socket(
                     self.calls.perform,
                     id=row.conn,
@@ -208,13 +215,39 @@ class StaticGuest:
 
     # --- the rest ------------------------------------------------------------------------------------------------
 
+    def _called(self, event: ActionEvent) -> Any:
+        assert self._context is not None
+        if event.conn is not UNSET:
+            current_conn.set(self._context.conns.get(event.conn))
+        return self._action(event.name, native(bytes(event.args)))
+
     def _action(self, name: str, args: Any) -> Any:
         if name not in self._spec.actions:
             raise _NoAction(f"this actor has no action {name!r}")
         return getattr(self._awake, name)(*args)
 
+    async def _connected(self, context: Context, event: SocketOpenedEvent) -> None:
+        conn = Conn.of(self.calls.perform, event)
+        await _value(self._awake.on_before_connect(conn.params))
+        state = await _value(self._awake.create_conn_state(conn.params))
+        if state is not None:
+            conn.state = state
+        context.conns[conn.id] = conn
+        try:
+            await _value(self._awake.on_connect(conn))
+        except BaseException:
+            context.conns.pop(conn.id, None)
+            raise
+
+    def _subscribed(self, event: SubscribeEvent) -> Any:
+        assert self._context is not None
+        return self._awake.on_subscribe(self._context.conns[event.conn], event.event)
+
     async def _opened(self, event: SocketOpenedEvent) -> None:
         assert self._context is not None
+        if event.protocol is not UNSET:
+            await self._connected(self._context, event)
+            return
         socket = self._context.sockets[event.conn] = Socket(
             self.calls.perform,
             id=event.conn,
@@ -240,6 +273,10 @@ class StaticGuest:
 
     def _closed(self, event: SocketClosedEvent) -> Any:
         assert self._context is not None
+        conn = self._context.conns.pop(event.conn, None)
+        if conn is not None:
+            conn.open = False
+            return self._awake.on_disconnect(conn)
         socket = self._context.sockets.pop(event.conn, None)
         if socket is None:
             return None

@@ -30,6 +30,8 @@ class ActorSpec(Struct, frozen=True):
             hibernate=self.actor.hibernate,
             sleep_timeout=self.actor.sleep_timeout,
             action_timeout=self.actor.action_timeout,
+            connect=True,
+            guarded_events=list(self.actor.guarded_events),
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
 __all__ = ["Deferred", "Task", "Tasks"]
@@ -71,18 +72,23 @@ class Deferred(Generic[T]):
 class Task(Deferred[T]):
     """A coroutine in work. Awaiting it waits for its end."""
 
-    __slots__ = ("_coroutine",)
+    __slots__ = ("_context", "_coroutine")
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         super().__init__()
         self._coroutine = coroutine
+        # Its own, whatever thread it goes on on; what it spawns begins with a copy.
+        self._context = copy_context()
 
     def step(self, again: Callable[[Task[Any]], None]) -> None:
         """Runs it up to the next thing that is not there yet."""
         error: Exception | None = None
         while True:
             try:
-                waited = self._coroutine.send(None) if error is None else self._coroutine.throw(error)
+                if error is None:
+                    waited = self._context.run(self._coroutine.send, None)
+                else:
+                    waited = self._context.run(self._coroutine.throw, error)
             except StopIteration as end:
                 return self.resolve(end.value)
             except BaseException as raised:  # noqa: BLE001 - whatever a handler raises is its result

@@ -20,7 +20,8 @@ from host.model.effects import (
     SendFrame,
     TurnEffects,
 )
-from host.model.records import AlarmRow
+from host.model.records import AlarmRow, ConnectionRow
+from host.model.tunnel import SocketProtocol
 from tests.bridge.golden import CALLS
 from tests.bridge.support import Guest, session
 from tests.capabilities.support import FakeReader
@@ -43,6 +44,8 @@ MALFORMED: dict[str, list[str]] = {
     "alarm_list": ['"limit":1'],
     "socket_send": ["", '"conn":1,"text":"x"', '"conn":"c","text":1', '"conn":"c","text":"\\udc00"', '"text":"x"'],
     "socket_close": ["", '"conn":"c","code":"1000"', '"conn":"c","reason":null', '"conn":"c","code":1e3000'],
+    "event_send": ["", '"conn":"c","name":"e"', '"conn":"c","name":1,"args":[]', '"conn":"c","name":"e","args":'],
+    "event_broadcast": ["", '"name":"e"', '"name":"e","args":[],"conn":"c"', '"name":"\\udc00","args":[]'],
     "socket_set_state": ["", '"conn":"c"', '"conn":"c","state":tru'],
     "socket_set_tags": ["", '"conn":"c","tags":"x"', '"conn":"c","tags":[1]'],
     "socket_list": ['"after":1', '"limit":null', '"tag":["x"]'],
@@ -108,6 +111,20 @@ REFUSED: dict[str, list[tuple[Struct, str]]] = {
         (e.SocketClose("conn", 1001), "request/invalid"),
         (e.SocketClose("conn", reason="x" * 124), "limit/exceeded"),
     ],
+    "event_send": [
+        (e.EventSend("conn", "e", Raw(b"[]")), "request/invalid"),
+        (e.EventSend("other", "e", Raw(b"[]")), "guest/unknown_connection"),
+        (e.EventSend("talk", "e", Raw(b"{}")), "request/invalid"),
+        (e.EventSend("talk", "e", Raw(b'[["$Nothing",1]]')), "request/invalid"),
+        (e.EventSend("talk", "e" * 257, Raw(b"[]")), "limit/exceeded"),
+        (e.EventSend("talk", "e", Raw(b'["' + b"x" * 2**20 + b'"]')), "message/outgoing_too_long"),
+    ],
+    "event_broadcast": [
+        (e.EventBroadcast("e", Raw(b"1")), "request/invalid"),
+        (e.EventBroadcast("e", Raw(b'[["$BigInt",1]]')), "request/invalid"),
+        (e.EventBroadcast("e" * 257, Raw(b"[]")), "limit/exceeded"),
+        (e.EventBroadcast("e", Raw(b'["' + b"x" * 2**20 + b'"]')), "message/outgoing_too_long"),
+    ],
     "socket_set_state": [
         (e.SocketSetState("other", Raw(b"1")), "guest/unknown_connection"),
         (e.SocketSetState("conn", Raw(b'"' + b"x" * 16_383 + b'"')), "limit/exceeded"),
@@ -151,10 +168,16 @@ REFUSED: dict[str, list[tuple[Struct, str]]] = {
 }
 
 
+def connect_row(conn: str, protocol: SocketProtocol, *subscriptions: str) -> ConnectionRow:
+    return ConnectionRow(conn, "g", "r", 1, 0, "/", NOW, NOW, subscriptions=subscriptions, protocol=protocol)
+
+
 @pytest.fixture(params=[False, True], ids=["json", "framed"])
 def guest(request: pytest.FixtureRequest) -> Guest:
     reader = FakeReader({b"old": b"row", b"big": bytes(2000)})
-    return session("conn", framed=request.param, reader=reader, now_ms=NOW)
+    guest = session("conn", framed=request.param, reader=reader, now_ms=NOW)
+    guest.calls.state.add_connection(connect_row("talk", "bare", "e"))
+    return guest
 
 
 def effects(guest: Guest) -> TurnEffects:
@@ -263,6 +286,43 @@ def test_alarms_are_set_listed_and_cancelled(guest: Guest) -> None:
     assert effects(guest).alarms == {"a": None, "b": AlarmRow("b", NOW + 5, NOW + 5, 1, b'{"x":1}')}
 
 
+def test_events_go_to_one_connection_or_to_all_that_are_subscribed_encoded_once_each(guest: Guest) -> None:
+    state = guest.calls.state
+    for conn, protocol in (("b2", "bare"), ("c", "cbor"), ("j", "json")):
+        state.add_connection(connect_row(conn, protocol, "e", "f"))  # type: ignore[arg-type]
+    assert guest.ok(e.EventBroadcast("nobody", Raw(b"[]"))) == 0
+    assert guest.ok(e.EventSend("j", "any", Raw(b"[1]"))) is None
+    assert guest.ok(e.SocketClose("c")) is None
+    assert guest.ok(e.EventBroadcast("e", Raw(b'["x"]'))) == 3
+    state.subscribe("b2", "e", False)
+    state.subscribe("j", "e", False)
+    assert guest.ok(e.EventBroadcast("e", Raw(b"[]"))) == 1
+    state.remove_connection("talk")
+    assert guest.ok(e.EventBroadcast("e", Raw(b"[]"))) == 0
+    assert set(state.subscribers) == {"f", "e"}  # c is closed, and its row is there still
+    found = effects(guest).outputs
+    assert [output.conn for output in found] == ["j", "c", "talk", "b2", "j", "talk"]
+    frames = [output.data for output in found if isinstance(output, SendFrame)]
+    assert frames[0] == '{"body":{"tag":"Event","val":{"name":"any","args":[1]}}}'
+    assert frames[1] is frames[2]  # bare, once for both
+    assert frames[3] == '{"body":{"tag":"Event","val":{"name":"e","args":["x"]}}}'
+
+
+def test_what_a_broadcast_would_cost_is_looked_at_before_a_frame_is_made(guest: Guest) -> None:
+    for number in range(200):
+        guest.calls.state.add_connection(connect_row(f"j{number}", "json", "e"))
+    calls, told = 0, 0
+    while told < 200_000:
+        answer = guest.raw(e.EventBroadcast("e", Raw(b"[]")))
+        assert isinstance(answer, bytes)
+        if b"error" in answer:
+            assert b'"limit":"effects"' in answer
+            break
+        calls, told = calls + 1, told + 201
+    assert 400 < calls < 700
+    assert effects(guest).size <= 8 * 1024 * 1024
+
+
 def test_sockets_send_attach_and_close(guest: Guest) -> None:
     assert guest.ok(e.SocketSend("conn", text="é")) is None
     assert guest.ok(e.SocketSend("conn", data=bytes(1024))) is None
@@ -271,7 +331,8 @@ def test_sockets_send_attach_and_close(guest: Guest) -> None:
     (info,) = guest.ok(e.SocketList(tag="x"))
     assert (info.conn, info.path, info.hibernatable, bytes(info.state), info.tags) == ("conn", "/", True, b"[1]", ["x"])
     assert guest.ok(e.SocketClose("conn", 3000, "bye")) is None
-    assert guest.ok(e.SocketList()) == []
+    (talk,) = guest.ok(e.SocketList())
+    assert (talk.conn, talk.protocol) == ("talk", "connect")
     assert guest.error(e.SocketSend("conn", text="late"))["code"] == "connection_closed"
     found = effects(guest)
     assert found.outputs == (SendFrame("conn", "é"), SendFrame("conn", bytes(1024)), SendClose("conn", 3000, "bye"))

@@ -32,8 +32,9 @@ known = sorted({field for row in HOST_CALLS for field in row.struct.__struct_fie
 fields = st.sampled_from([*known, "actor", "$bin"])
 
 
-# A call to another actor names its target, which is looked for in the caller's tenant; never the caller.
-TARGETS = {"actor_call": {"actor", "name"}}
+# A call to another actor names its target, which is looked for in the caller's tenant; never the caller. The name of an
+# event is a word between the actor and its clients.
+TARGETS = {"actor_call": {"actor", "name"}, "event_send": {"name"}, "event_broadcast": {"name"}}
 
 
 def test_no_field_of_a_host_call_names_whom_it_is_for() -> None:

@@ -69,6 +69,7 @@ async def test_a_socket_from_the_welcome_to_the_clients_close(world: World) -> N
             world.sockets.frame(event.conn_id, "welcome")
             world.sockets.opened(event.conn_id)
         elif isinstance(event, SocketMessage):
+            assert isinstance(event.data, str | bytes)
             world.sockets.frame(event.conn_id, event.data)
             world.sockets.ack(event.conn_id, event.index)
 
@@ -157,7 +158,7 @@ async def test_upgrades_that_cannot_be_are_refused_before_the_handshake(world: W
     async with world.serving() as server:
         for path, status, error in (
             (f"/gateway/{'f' * 32}/websocket/", 404, "actor/not_found"),
-            (f"{at}/connect", 404, "request/not_found"),
+            (f"{at}/connect/more", 404, "request/not_found"),
             (f"{at}/request/x", 404, "request/not_found"),
             ("/health", 404, "request/not_found"),
             ("/gateway/room/websocket/?rvt-method=get&rvt-method=get", 400, "guard/query_duplicate_param"),
@@ -254,7 +255,7 @@ async def test_a_message_that_is_too_long_closes_1009(small: World, size: int) -
         await client.send("x" * size)
         assert await closing(client) == (1009, "message.incoming_too_long")
         await small.service.until(lambda: bool(small.service.closed))
-    assert [len(message.data) for message in small.service.messages] == [1_000]
+    assert [message.data for message in small.service.messages] == ["x" * 1_000]
     assert [(each.code, each.clean) for each in small.service.closed] == [(1009, False)]
 
 

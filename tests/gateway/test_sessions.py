@@ -86,7 +86,7 @@ class Bench:
         await self.sockets.hold_session(opened, comeback, client.receive, client.send, client.abort, admitted=admitted)
 
     @property
-    def posted(self) -> list[tuple[int, str | bytes]]:
+    def posted(self) -> list[tuple[int, object]]:
         return [(message.index, message.data) for message in self.world.service.messages]
 
     @property

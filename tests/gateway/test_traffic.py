@@ -47,6 +47,7 @@ class FastActor:
             return
         assert message.index == self.taken + 1
         self.taken = message.index
+        assert isinstance(message.data, str | bytes)
         self.bytes += len(message.data)
         conn = held(self.world)
         self.highest = max(self.highest, conn.buffered)

@@ -537,6 +537,7 @@ async def test_connections_come_back_whole_and_their_indexes_move(driver: Driver
         state=b"null",
         tags=("a", "ü"),
         subscriptions=("s",),
+        protocol="cbor",
         hibernatable=False,
         sent_index=3,
         settled_ahead=(4, 6),

@@ -6,6 +6,7 @@ from host.selftest.case import Case
 from host.selftest.corpus import (
     binary,
     calls,
+    connect,
     cpu,
     engine,
     frames,
@@ -29,6 +30,7 @@ CORPUS: tuple[Case, ...] = tuple(
         stack,
         calls,
         frames,
+        connect,
         binary,
         parsers,
         identity,

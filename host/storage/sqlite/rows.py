@@ -53,7 +53,8 @@ ALARM = "alarm_id, scheduled_at, due_at, fire_seq, payload, attempt, faults"
 ATTEMPT = "kind, ref, idx, attempt, faults"
 CONNECTION = (
     "conn_id, gateway_id, request_id, generation, msg_index, path, opened_at, last_seen_at, settled_ahead, sent_index, "
-    "headers, params, state, tags, subscriptions, hibernatable, session, session_expires_at, sent_bytes"
+    "headers, params, state, tags, subscriptions, hibernatable, session, session_expires_at, sent_bytes, "
+    "protocol"
 )
 DEAD_LETTER = "kind, ref, idx, reason, message, attempts, at, payload"
 DEFINITION = "v.tenant, v.name, v.version, v.module, v.created_at, v.options, v.limits, v.status, v.percent, v.reason"
@@ -155,6 +156,7 @@ def connection_row(row: Row) -> ConnectionRow:
         session=row[16],
         session_expires_at=row[17],
         sent_bytes=row[18],
+        protocol=row[19],
     )
 
 
@@ -180,6 +182,7 @@ def connection_params(actor_id: str, row: ConnectionRow) -> Row:
         row.session,
         row.session_expires_at,
         row.sent_bytes,
+        row.protocol,
     )
 
 
