@@ -17,6 +17,8 @@ from msgspec.structs import replace
 from host.model.errors import DormiceError, ErrorInfo, UnavailableError, error_from_info
 from host.model.snapshot import ActorSnapshot
 from host.model.status import ActorStatus
+from host.wire.frames.bodies import decode_http_error
+from host.wire.frames.encoding import Encoding
 
 __all__ = ["decode_answer", "decode_snapshot", "decode_status", "error_of", "unreachable"]
 
@@ -41,21 +43,24 @@ def decode_answer(body: bytes, kind: type[T]) -> T:
         raise DormiceError("client", "bad_answer", f"the answer is not what a host sends: {error}") from error
 
 
-def error_of(status: int, body: bytes, headers: Mapping[str, str]) -> DormiceError:
-    """The exception for an answer that is no success, with its ray id; the names of `headers` are in any case."""
-    error = _error_of(status, body, headers.get("retry-after"))
+def error_of(status: int, body: bytes, headers: Mapping[str, str], encoding: Encoding = "json") -> DormiceError:
+    """The exception for an answer that is no success, with its ray id; the names of `headers` are in any case. The body
+    is in `encoding` unless its content type says JSON."""
+    if "application/json" in headers.get("content-type", ""):
+        encoding = "json"
+    error = _error_of(status, body, headers.get("retry-after"), encoding)
     ray = headers.get(RAY_HEADER, "")
     error.ray = ray if _RAY.match(ray) else ""
     return error
 
 
-def _error_of(status: int, body: bytes, retry_after: str | None) -> DormiceError:
+def _error_of(status: int, body: bytes, retry_after: str | None, encoding: Encoding) -> DormiceError:
     try:
-        told = msgspec.json.decode(body, type=_Error)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        told, _ = decode_http_error(encoding, body)
+    except DormiceError:
         return DormiceError("client", "bad_answer", f"status {status}, and not from a host by its body")
     after = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
-    return error_from_info(replace(_info(told), retryable=status == 503, retry_after=after))
+    return error_from_info(replace(told, retryable=status == 503, retry_after=after))
 
 
 def _info(told: _Error) -> ErrorInfo:

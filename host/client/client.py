@@ -2,8 +2,8 @@
 
     async with Client("http://127.0.0.1:6420") as host:
         await host.deploy("counter", source, "text/javascript")
-        actor = await host.get_or_create("counter", ["room-1"])
-        print(await host.call(actor.actor_id, "increment", 1))
+        counter = host.get_or_create("counter", ["room-1"])
+        print(await counter.action("increment", 1))
 
 Arguments and results are Python objects as `host.wire.values` maps them (bytes are a Uint8Array, big integers a
 BigInt). Every method raises `host.model.errors.DormiceError`s: the host's own, or group `client` when no host answers.
@@ -20,6 +20,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from host.client.answers import decode_answer, decode_snapshot, decode_status, error_of, unreachable
+from host.client.gateway import Gateway, Params
+from host.client.handle import ActorHandle
 from host.client.records import (
     ActorInfo,
     ActorPage,
@@ -36,17 +38,21 @@ from host.client.records import (
     TokenInfo,
 )
 from host.client.session import SessionSocket
-from host.client.socket import ActorSocket, open_socket
+from host.client.socket import ActorSocket
+from host.model.errors import CallerError
 from host.model.snapshot import ActorSnapshot
 from host.model.status import ActorStatus
 from host.model.usage import TenantUsage
 from host.wire.cbor import value_to_cbor
+from host.wire.frames.encoding import DEFAULT_ENCODING, Encoding
 from host.wire.keys import encode_key
-from host.wire.values import from_python, to_python
+from host.wire.values import from_python
 
 __all__ = ["DEFAULT_ENDPOINT", "Client"]
 
 T = TypeVar("T")
+# The parts of a key; a str is a key of one part.
+Key = str | Sequence[str]
 DEFAULT_ENDPOINT = "http://127.0.0.1:6420"
 # Longer than the host's own time-out of a handler, so that the host's answer comes first.
 TIMEOUT = httpx.Timeout(75.0, connect=5.0)
@@ -79,10 +85,6 @@ class _Revoked(Struct, frozen=True):
     closed: int
 
 
-class _Output(Struct, frozen=True):
-    output: Raw
-
-
 class Client:
     def __init__(
         self,
@@ -90,6 +92,7 @@ class Client:
         *,
         token: str | None = None,
         namespace: str = "default",
+        encoding: Encoding = DEFAULT_ENCODING,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.endpoint = endpoint.rstrip("/")
@@ -97,6 +100,7 @@ class Client:
         self._namespace = namespace
         headers = {"authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.AsyncClient(headers=headers, timeout=TIMEOUT, trust_env=False, transport=transport)
+        self._gateway = Gateway(self.endpoint, self._http, token, encoding)
 
     async def __aenter__(self) -> Client:
         return self
@@ -148,12 +152,44 @@ class Client:
 
     # actors ------------------------------------------------------------------------------------------------------
 
-    async def get_or_create(self, name: str, key: Sequence[str] = (), input: Any = None) -> ActorInfo:
-        """`input` is what the actor gets when it is created; no guest code runs here."""
+    def get(self, name: str, key: Key = (), *, params: Params = None) -> ActorHandle:
+        """A handle of the actor with this name and key, which has to be there; nothing is asked of the host yet. A key
+        that is a str has one part."""
+        parts = _parts(key)
+
+        async def find() -> ActorInfo:
+            query = {"name": name, "key": encode_key(parts)}
+            listed = await self._ask("GET", "/actors", _Listed, query=query)
+            if not listed.actors:
+                raise CallerError("actor", "not_found", "there is no actor of this name and key")
+            return listed.actors[0]
+
+        return ActorHandle(self._gateway, find, params=params)
+
+    def get_or_create(self, name: str, key: Key = (), input: Any = None, *, params: Params = None) -> ActorHandle:
+        """The same; its first use creates the actor if need be, with `input`. Awaiting the handle does no more."""
+        parts = _parts(key)
+        return ActorHandle(self._gateway, lambda: self._create("PUT", name, parts, input), params=params)
+
+    async def create(self, name: str, key: Key = (), input: Any = None, *, params: Params = None) -> ActorHandle:
+        """A new actor; raises `actor/duplicate_key` if there is one. No guest code runs."""
+        made = await self._create("POST", name, _parts(key), input)
+        return self.get_for_id(made.actor_id, params=params)
+
+    def get_for_id(self, actor_id: str, *, params: Params = None) -> ActorHandle:
+        async def find() -> ActorInfo:
+            listed = await self._ask("GET", "/actors", _Listed, query={"actor_ids": actor_id})
+            if not listed.actors:
+                raise CallerError("actor", "not_found", "there is no such actor")
+            return listed.actors[0]
+
+        return ActorHandle(self._gateway, find, actor_id=actor_id, params=params)
+
+    async def _create(self, method: str, name: str, key: Sequence[str], input: Any) -> ActorInfo:
         body: dict[str, Any] = {"name": name, "key": encode_key(key)}
         if input is not None:
             body["input"] = value_to_cbor(from_python(input))  # bytes become base64 in JSON
-        return (await self._ask("PUT", "/actors", _Created, content=msgspec.json.encode(body))).actor
+        return (await self._ask(method, "/actors", _Created, content=msgspec.json.encode(body))).actor
 
     async def actors(
         self, name: str | None = None, *, limit: int | None = None, cursor: str | None = None
@@ -203,20 +239,15 @@ class Client:
 
     async def call(self, actor_id: str, action: str, *args: Any) -> Any:
         """Carries an action out, waking the actor if it sleeps."""
-        path = f"/gateway/{_part(actor_id)}/action/{_part(action)}"
-        body = b'{"args":' + from_python(list(args)) + b"}"
-        return to_python(bytes((await self._ask("POST", path, _Output, content=body)).output))
+        return await self._gateway.action(actor_id, action, args, {})
 
     async def connect(self, actor_id: str, path: str = "") -> ActorSocket:
         """A raw WebSocket; `path` is what the actor sees, with its query string."""
-        url = f"{self.endpoint}/gateway/{_part(actor_id)}/websocket/{path.lstrip('/')}"
-        return await open_socket("ws" + url.removeprefix("http"), self._token)
+        return await self.get_for_id(actor_id).websocket(path)
 
     def session(self, actor_id: str, path: str = "") -> SessionSocket:
         """A raw WebSocket that comes back by itself after a break; an async context manager, as `connect` gives."""
-        gateway = f"{self.endpoint}/gateway/{_part(actor_id)}"
-        url = f"{gateway}/websocket/{path.lstrip('/')}"
-        return SessionSocket("ws" + url.removeprefix("http"), f"{gateway}/session", self._http, self._token)
+        return self._gateway.session(actor_id, f"websocket/{path.lstrip('/')}")
 
     async def usage(self, tenant: str) -> TenantUsage:
         """What a tenant uses, and its quotas."""
@@ -307,6 +338,10 @@ class Client:
         if not answer.is_success and answer.status_code != also:
             raise error_of(answer.status_code, answer.content, answer.headers)
         return decode_answer(answer.content, kind)
+
+
+def _parts(key: Key) -> Sequence[str]:
+    return [key] if isinstance(key, str) else key
 
 
 def _part(text: str) -> str:

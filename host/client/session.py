@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from urllib.parse import urlencode
 
 import anyio
@@ -55,15 +55,25 @@ class SessionSocket:
     """Use as an async context manager, from one task that sends and one that receives."""
 
     def __init__(
-        self, url: str, state_url: str, http: httpx.AsyncClient, token: str | None = None, *, patience: float = PATIENCE
+        self,
+        url: str,
+        state_url: str,
+        http: httpx.AsyncClient,
+        token: str | None = None,
+        *,
+        patience: float = PATIENCE,
+        protocols: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """`url` is the socket's, `state_url` that of the session's state; `patience` is how long it tries to come back,
-        in seconds."""
+        in seconds; sub-protocols and headers are offered at every handshake."""
         self._url = url
         self._state_url = state_url
         self._http = http
         self._token = token
         self._patience = patience
+        self._protocols = protocols
+        self._headers = headers
         self._secret = _new_secret()
         self._seen = 0
         self._kept: deque[str | bytes] = deque()
@@ -75,6 +85,10 @@ class SessionSocket:
         self._sending = anyio.Lock()
 
     # --- what its user calls -------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Returns once the session is open; `send` and `receive` do the same."""
+        await self._connected()
 
     async def send(self, data: str | bytes) -> None:
         """Returns when the message is on its way; it is kept until it is on disk."""
@@ -174,7 +188,9 @@ class SessionSocket:
         if self._confirmed:
             query["dm-resume"] = 1  # never a new session in the place of one that ended since it was asked about
         mark = "&" if "?" in self._url else "?"
-        connection = await dial(f"{self._url}{mark}{urlencode(query)}", self._token)
+        connection = await dial(
+            f"{self._url}{mark}{urlencode(query)}", self._token, protocols=self._protocols, headers=self._headers
+        )
         try:
             if not self._confirmed:
                 await self._learn()

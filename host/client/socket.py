@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Generic, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
@@ -10,7 +12,7 @@ from websockets.typing import Subprotocol
 
 from host.client.answers import error_of, unreachable
 
-__all__ = ["ActorSocket", "SocketClosed", "dial", "open_socket"]
+__all__ = ["ActorSocket", "Opening", "SocketClosed", "dial", "open_socket"]
 
 # Above the host's own limit for a message, so that what the host sends always arrives.
 MAX_FRAME = 2 * 1024 * 1024
@@ -63,18 +65,46 @@ class ActorSocket:
         await self.close()
 
 
-async def open_socket(url: str, token: str | None) -> ActorSocket:
+S = TypeVar("S", bound=AbstractAsyncContextManager[Any])
+
+
+class Opening(Generic[S]):
+    """A socket that is about to be opened: `await` it, or enter it and have it closed at the end."""
+
+    def __init__(self, make: Callable[[], Awaitable[S]]) -> None:
+        self._make = make
+        self._socket: S | None = None
+
+    def __await__(self) -> Generator[Any, None, S]:
+        return self._make().__await__()
+
+    async def __aenter__(self) -> S:
+        self._socket = await self._make()
+        entered: S = await self._socket.__aenter__()
+        return entered
+
+    async def __aexit__(self, *error: Any) -> None:
+        assert self._socket is not None
+        await self._socket.__aexit__(*error)
+
+
+async def open_socket(
+    url: str, token: str | None, *, protocols: Iterable[str] = (), headers: Mapping[str, str] | None = None
+) -> ActorSocket:
     """Raises the host's own error if it refuses the upgrade."""
-    return ActorSocket(await dial(url, token))
+    return ActorSocket(await dial(url, token, protocols=protocols, headers=headers))
 
 
-async def dial(url: str, token: str | None) -> ClientConnection:
-    """As `open_socket`, for what builds on a connection itself."""
+async def dial(
+    url: str, token: str | None, *, protocols: Iterable[str] = (), headers: Mapping[str, str] | None = None
+) -> ClientConnection:
+    """As `open_socket`, for what builds on a connection itself. `protocols` are offered besides the protocol's own."""
+    sent = {**(headers or {}), **({"authorization": f"Bearer {token}"} if token else {})}
     try:
         return await connect(
             url,
-            subprotocols=[Subprotocol("rivet")],
-            additional_headers={"authorization": f"Bearer {token}"} if token else None,
+            subprotocols=[Subprotocol(name) for name in ("rivet", *protocols)],
+            additional_headers=sent,
             compression=None,
             max_size=MAX_FRAME,
             open_timeout=OPEN_TIMEOUT,

@@ -88,7 +88,7 @@ class _Args(Struct):
 
 
 class _Output(Struct):
-    output: Raw = Raw(_UNDEFINED)
+    output: Raw
 
 
 class _Send(Struct, omit_defaults=True):
