@@ -55,8 +55,7 @@ def call(
     """Call an action of an actor, which is created if there is none; prints the result as JSON."""
 
     async def work(host: Client) -> Any:
-        actor = await host.get_or_create(name, decode_key(key))
-        return await host.call(actor.actor_id, action, *(argument(text) for text in args or ()))
+        return await host.get_or_create(name, decode_key(key)).action(action, *map(argument, args or ()))
 
     result = from_python(with_host(endpoint, namespace, work)).decode()
     console = Console()

@@ -39,9 +39,9 @@ def connect(
     """Open a raw WebSocket to an actor: type lines to send, read what comes. Ctrl-D ends it."""
 
     async def work(host: Client) -> SocketClosed | None:
-        actor = await host.get_or_create(name, decode_key(key))
-        async with await host.connect(actor.actor_id, path) as socket:
-            typer.echo(f"connected to {actor.actor_id}", err=True)
+        actor = host.get_or_create(name, decode_key(key))
+        async with actor.websocket(path) as socket:
+            typer.echo(f"connected to {await actor.resolve()}", err=True)
             return await converse(socket, Lines(STDIN), SystemClock())
 
     closed = with_host(endpoint, namespace, work)
