@@ -17,7 +17,7 @@ __all__ = ["CASES", "ENCODINGS", "PROJECT", "RESTART_CASES", "Outcome", "Run", "
 
 PROJECT = Path(__file__).parent
 ENCODINGS = ("json", "cbor", "bare")
-SECONDS = 120
+SECONDS = 240
 
 _TITLE = re.compile(r'^it\("((?:[^"\\]|\\.)+)",', re.MULTILINE)
 

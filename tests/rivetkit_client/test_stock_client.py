@@ -57,3 +57,7 @@ async def test_every_case_that_ran_is_a_test_here(encoding: str, runs: Runs) -> 
     run = runs[encoding]
     assert set(run.outcomes) == set(CASES)
     assert run.code == (0 if all(each.passed for each in run.outcomes.values()) else 1), run.output
+
+
+def test_there_are_enough_cases() -> None:
+    assert len(CASES) >= 80
