@@ -21,6 +21,8 @@ ABORTED = ErrorInfo("actor", "aborted", "the actor restarted while this was in w
 TIMED_OUT = ErrorInfo("actor", "action_timed_out", "the handler did not settle within its time")
 # What a guest may tell clients of an error, beside its metadata, which has a limit of its own.
 USER_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# What an SDK finds wrong with what a caller sent: none of it says more than the caller already knows.
+OF_THE_SDK = frozenset({("actor", "action_not_found"), ("actor", "validation_error")})
 ANY_USER_ERROR = "user_error"
 MAX_MESSAGE = 4 * 1024
 CUT = "... (cut)"
@@ -31,8 +33,8 @@ STUCK = ErrorInfo("guest", "stuck", "the handler waits for something that this a
 
 def error_of(error: CallError, limits: Limits) -> tuple[ErrorInfo, str | None]:
     """What a guest raised, as clients see it, and the detail for the log. The group `user` passes, if its code is one
-    that can stand in a close reason and a counter, with so much of its message as a message may be; and so does that
-    there is no such action. Everything else is masked: a guest cannot forge the host's own errors."""
+    that can stand in a close reason and a counter, with so much of its message as a message may be; and so do the two
+    that an SDK says of its caller. Everything else is masked: a guest cannot forge the host's own errors."""
     metadata = None if error.metadata is UNSET else bytes(error.metadata)
     message = _cut(error.message, MAX_MESSAGE)
     if error.group == "user":
@@ -42,8 +44,10 @@ def error_of(error: CallError, limits: Limits) -> tuple[ErrorInfo, str | None]:
             return ErrorInfo("user", error.code, message, metadata=metadata), None
         shown = f"the code {error.code[:80]!r} is not 1 to 64 of A-Z a-z 0-9 _ . -"
         return ErrorInfo("user", ANY_USER_ERROR, message, metadata=metadata), shown
-    if (error.group, error.code) == ("actor", "action_not_found"):
-        return ErrorInfo("actor", "action_not_found", message), None
+    if (error.group, error.code) in OF_THE_SDK:
+        if metadata is not None and len(metadata) > limits.error_metadata:
+            return too_long("error_metadata", len(metadata), limits.error_metadata), message
+        return ErrorInfo(error.group, error.code, message, metadata=metadata), None
     detail = f"{error.group[:64]}/{error.code[:64]}: {message}"
     if metadata is not None:
         detail += "\n" + metadata[:MAX_DETAIL].decode("utf-8", "replace")

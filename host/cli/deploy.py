@@ -28,7 +28,9 @@ Percent = Annotated[int | None, typer.Option("--percent", min=0, max=100, help="
 
 
 def deploy(
-    name: Annotated[str, typer.Argument(help="The definition's name.")],
+    name: Annotated[
+        str, typer.Argument(help="The definition's name. Left out, the FILE defines all that it names itself.")
+    ],
     file: Annotated[
         Path | None,
         typer.Argument(exists=True, dir_okay=False, help="A module: .js, .mjs, .wasm, .ts (by esbuild)."),
@@ -46,6 +48,8 @@ def deploy(
 ) -> None:
     """Deploy a module under a name: a FILE, or --url together with --sha256. Actors take it up at their next wake.
 
+    `dormice deploy FILE` deploys it under all names of its setup({use: {…}}).
+
     TypeScript goes through the esbuild of the file's npm project: types are stripped, what it imports is bundled.
     """
     given = {"percent": percent, "now": now or None, "rate": rate}
@@ -54,28 +58,45 @@ def deploy(
     if egress:
         more["options"] = {"egress": {"hosts": egress}}
 
-    async def work(host: Client) -> DefinitionInfo:
+    under: str | None = name
+    if file is None and url is None and Path(name).suffix.lower() in (*_TYPES, *typescript.SUFFIXES):
+        under, file = None, Path(name)
+
+    async def work(host: Client) -> list[DefinitionInfo]:
         if file is not None and url is None and sha256 is None:
-            if file.suffix.lower() in typescript.SUFFIXES:
-                return await _deploy_typescript(host, name, file, more)
-            kind = _TYPES.get(file.suffix.lower())
-            if kind is None:
-                known = ", ".join([*_TYPES, *typescript.SUFFIXES])
-                raise CallerError("module", "unsupported_type", f"{file.name} has none of the endings {known}")
-            return await host.deploy(name, file.read_bytes(), kind, **more)
+            return await _deploy_file(host, under, file, more)
         if file is None and url is not None and sha256 is not None:
-            return await host.deploy_url(name, url, sha256, **more)
+            return [await host.deploy_url(name, url, sha256, **more)]
         raise CallerError("request", "invalid", "give either a FILE, or --url together with --sha256")
 
-    _tell(with_host(endpoint, namespace, work))
+    for made in with_host(endpoint, namespace, work):
+        _tell(made)
 
 
-async def _deploy_typescript(host: Client, name: str, file: Path, more: dict[str, Any]) -> DefinitionInfo:
-    bundle = typescript.build(file)
+async def _deploy_file(host: Client, name: str | None, file: Path, more: dict[str, Any]) -> list[DefinitionInfo]:
+    data, kind, bundle = _read(file)
     try:
-        return await host.deploy(name, bundle.code, _TYPES[".js"], **more)
+        if name is None:
+            return await host.deploy_named(data, kind, **more)
+        return [await host.deploy(name, data, kind, **more)]
     except DormiceError as error:
+        if bundle is None:
+            raise
         raise bundle.told(error) from error
+
+
+def _read(file: Path) -> tuple[bytes, str, typescript.Bundle | None]:
+    """The module, its content type, and how to find the places of its errors in the source."""
+    if not file.is_file():
+        raise CallerError("request", "invalid", f"there is no file {file}")
+    suffix = file.suffix.lower()
+    if suffix in typescript.SUFFIXES:
+        bundle = typescript.build(file)
+        return bundle.code, _TYPES[".js"], bundle
+    if suffix in _TYPES:
+        return file.read_bytes(), _TYPES[suffix], None
+    known = ", ".join([*_TYPES, *typescript.SUFFIXES])
+    raise CallerError("module", "unsupported_type", f"{file.name} has none of the endings {known}")
 
 
 def rollout(

@@ -71,6 +71,8 @@ def _facts(module: ModuleDetails) -> list[tuple[str, str]]:
 
 def _found(report: ModuleReport) -> list[tuple[str, str]]:
     facts = [("may use", ", ".join(report.capabilities))]
+    if report.names:
+        facts.append(("actors", ", ".join(report.names)))
     if report.lines:
         facts.append(("lines", f"{report.lines:,}"))
     for memory in report.memories:

@@ -132,6 +132,16 @@ class Client:
         module = await self.upload(data, content_type)
         return await self.define(name, module.digest, **more)
 
+    async def deploy_named(self, data: bytes, content_type: str, **more: Any) -> list[DefinitionInfo]:
+        """Deploys a module under every name that its own actors have, in alphabetical order. `request/invalid` if it
+        names none: such a module serves whatever name it is deployed under."""
+        module = await self.upload(data, content_type)
+        report = (await self.module(module.digest)).report
+        names = () if report is None else report.names
+        if not names:
+            raise CallerError("request", "invalid", "the module does not name its actor: deploy it under a name")
+        return [await self.define(name, module.digest, **more) for name in sorted(names)]
+
     async def deploy_url(self, name: str, url: str, sha256: str, **more: Any) -> DefinitionInfo:
         """The host loads the module itself."""
         return await self._put_definition(name, {"url": url, "sha256": sha256, **more})

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from host.isolate.isolate import Isolate
 from host.model.errors import InternalError, TenantError
 
-__all__ = ["LoadError", "load_module", "read_load", "run_top_level", "seed_for"]
+__all__ = ["LoadError", "load_module", "read_load", "read_names", "run_top_level", "seed_for"]
 
 CODES = ("js_syntax", "js_threw", "no_actor")
 
@@ -29,8 +29,12 @@ class LoadError(Struct, frozen=True):
     stack: str | None = None
 
 
+class _Facts(Struct, frozen=True):
+    names: tuple[str, ...] = ()
+
+
 class _Loaded(Struct, frozen=True):
-    ok: msgspec.Raw = msgspec.Raw(b"null")
+    ok: _Facts | None = None
     error: LoadError | None = None
 
 
@@ -57,8 +61,18 @@ def run_top_level(isolate: Isolate, source: bytes, digest: bytes) -> bytes:
 
 def read_load(reply: bytes) -> LoadError | None:
     """The error in the engine's answer to a load, if there is one; its code is one of ours."""
+    error = _read(reply).error
+    return error if error is None or error.code in CODES else replace(error, code="js_threw")
+
+
+def read_names(reply: bytes) -> tuple[str, ...]:
+    """The names of the actors of a module that has several, or one with a name; none if it serves any name."""
+    facts = _read(reply).ok
+    return () if facts is None else facts.names
+
+
+def _read(reply: bytes) -> _Loaded:
     try:
-        error = msgspec.json.decode(reply, type=_Loaded).error
+        return msgspec.json.decode(reply, type=_Loaded)
     except (msgspec.DecodeError, UnicodeDecodeError) as broken:
         raise InternalError(f"the JavaScript engine answered a load with {reply[:200]!r}") from broken
-    return error if error is None or error.code in CODES else replace(error, code="js_threw")

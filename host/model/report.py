@@ -48,7 +48,8 @@ class TableInfo(Struct, frozen=True):
 
 
 class ModuleReport(Struct, frozen=True, omit_defaults=True):
-    """Of kind js only `lines` is known beside what every module has."""
+    """Of kind js only `lines` is known beside what every module has, and `names`: those of its actors, if it names
+    them. A module of one actor serves any name."""
 
     digest: str
     kind: ModuleKind
@@ -56,6 +57,7 @@ class ModuleReport(Struct, frozen=True, omit_defaults=True):
     manifest: Manifest
     capabilities: tuple[str, ...]
     lines: int = 0
+    names: tuple[str, ...] = ()
     sections: tuple[SectionInfo, ...] = ()
     imports: tuple[ImportInfo, ...] = ()
     exports: tuple[ExportInfo, ...] = ()

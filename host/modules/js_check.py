@@ -12,7 +12,7 @@ import msgspec
 
 from host.isolate.code import Code
 from host.isolate.isolate import Isolate
-from host.isolate.loading import read_load, run_top_level
+from host.isolate.loading import read_load, read_names, run_top_level
 from host.isolate.turn_host import NullTurnHost
 from host.model.errors import GuestFault, TenantError
 from host.model.limits import Limits
@@ -35,18 +35,21 @@ def check_js_text(source: bytes) -> None:
         raise _bad("js_syntax", f"the source holds a NUL character (byte {nul})", line, column)
 
 
-def check_js(code: Code, source: bytes, limits: Limits) -> None:
-    """Loads the source into a fresh isolate of the engine. Runs guest code: on an executor thread only."""
+def check_js(code: Code, source: bytes, limits: Limits) -> tuple[str, ...]:
+    """Loads the source into a fresh isolate of the engine; the names of its actors. Runs guest code: on an executor
+    thread only."""
     digest = sha256(source).digest()
     isolate = Isolate(code, limits, NullTurnHost(digest, limits))
     try:
-        error = read_load(run_top_level(isolate, source, digest))
+        reply = run_top_level(isolate, source, digest)
+        error = read_load(reply)
     except GuestFault as fault:
         raise _fault(fault, limits) from fault
     finally:
         isolate.close()
     if error is not None:
         raise _bad(error.code, error.message, error.line, error.column, error.stack)
+    return read_names(reply)
 
 
 def _fault(fault: GuestFault, limits: Limits) -> TenantError:

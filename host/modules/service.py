@@ -51,6 +51,8 @@ from isolate_sdk import engine_wasm, prelude
 __all__ = ["Modules"]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+# So much of the names of a module an error tells.
+MAX_KNOWN = 400
 # Source text of js modules in memory: a wake should not have to read a file.
 KEPT_SOURCE = 64 * 1024 * 1024
 # What an entry counts besides its source; one of kind wasm holds machine code of its own.
@@ -169,6 +171,7 @@ class Modules(ModuleService):
             record = await self._driver.get_module(tenant, module)
             if record is None:
                 raise _not_found(module)
+            check_name(name, await self._driver.module_report(tenant, module))
             with anyio.CancelScope(shield=True):  # the next of the tenant has to find it
                 definition = await self._driver.put_definition(
                     tenant, name, module, options, limits, self._clock.now_ms(), percent=percent
@@ -232,8 +235,8 @@ class Modules(ModuleService):
         if kind == "js":
             check_js_text(data)
             code = await self._image.js_code()
-            await self._executor.run(tenant, lambda: check_js(code, data, self._limits))
-            return survey_js(data, self._limits)
+            names = await self._executor.run(tenant, lambda: check_js(code, data, self._limits))
+            return survey_js(data, self._limits, names)
         precheck(data, self._limits)
         return await self._codes.admit(tenant, digest, data, f"module {digest[:12]}")
 
@@ -245,6 +248,15 @@ class Modules(ModuleService):
             self._metrics.count("modules_refused", f"{error.group}.{error.code}")
             log.info("module refused", tenant=tenant, reason=error.name, message=error.message, detail=error.detail)
             raise
+
+
+def check_name(name: str, report: ModuleReport | None) -> None:
+    """A module that names several actors makes no others; one of a single actor serves any name."""
+    names = () if report is None else report.names
+    if len(names) > 1 and name not in names:
+        known = ", ".join(sorted(names))
+        known = known if len(known) <= MAX_KNOWN else known[:MAX_KNOWN] + " …"
+        raise CallerError("definition", "unknown_name", f"the module has no actor {name!r}; it has {known}")
 
 
 def _not_found(digest: str) -> CallerError:

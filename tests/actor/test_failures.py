@@ -33,10 +33,18 @@ def test_no_other_group_reaches_a_client(group: str) -> None:
 
 def test_no_code_of_the_host_can_be_forged() -> None:
     for name in HTTP_STATUS:
-        if name != "actor/action_not_found":
+        if name not in ("actor/action_not_found", "actor/validation_error"):
             group, code = name.split("/")
             shown, _ = error_of(CallError(group, code, "forged"), LIMITS)
             assert shown.name == "internal/internal_error"
+
+
+@pytest.mark.parametrize("code", ["action_not_found", "validation_error"])
+def test_what_an_sdk_says_of_its_caller_passes(code: str) -> None:
+    raised = CallError("actor", code, "no", Raw(b'{"issues":[]}'))
+    assert error_of(raised, LIMITS) == (ErrorInfo("actor", code, "no", metadata=b'{"issues":[]}'), None)
+    long = CallError("actor", code, "no", Raw(b'"' + b"x" * 20_000 + b'"'))
+    assert error_of(long, LIMITS)[0].name == "message/outgoing_too_long"
 
 
 @pytest.mark.parametrize("code", ["", "a b", "a/b", "a#ray", "a\nb", "\x1b[31m", "é", "a" * 65, 'a"b', "a\u202eb"])

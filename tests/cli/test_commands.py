@@ -100,11 +100,40 @@ def test_a_room_is_deployed_called_talked_to_and_looked_at(endpoint: str) -> Non
 
 COUNTER = """import { actor } from "isolate";
 export default actor({ state: { n: 0 }, actions: { add(c, n) { return (c.state.n += n); } } });"""
+ROOMS = """import { actor, setup } from "rivetkit";
+const room = actor({ actions: { kind: () => "room" } }), lobby = actor({ actions: { kind: () => "lobby" } });
+export const registry = setup({ use: { room, lobby } });
+registry.start();"""
 AN_ID = re.compile(r"^[0-9a-f]{32}\b", re.MULTILINE)
 
 
 def ids_of(name: str, endpoint: str) -> list[str]:
     return AN_ID.findall(quick("actors", "--name", name, endpoint=endpoint)[1])
+
+
+def test_a_module_that_names_its_actors_is_deployed_without_a_name(endpoint: str, tmp_path: Path) -> None:
+    file = tmp_path / "rooms.js"
+    file.write_text(ROOMS)
+    code, out, _ = quick("deploy", str(file), endpoint=endpoint)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["lobby", "room"]
+    for name in ("lobby", "room"):
+        assert quick("call", name, "k", "kind", endpoint=endpoint)[:2] == (0, f'"{name}"\n')
+    code, _, err = quick("call", "attic", "k", "kind", endpoint=endpoint)
+    assert (code != 0, "definition/not_found" in err) == (True, True)
+    code, _, err = quick("deploy", "attic", str(file), endpoint=endpoint)
+    assert code != 0
+    assert "the module has no actor 'attic'; it has lobby, room" in err
+    assert "room, lobby" in quick("module", sha256(file.read_bytes()).hexdigest(), endpoint=endpoint)[1]
+
+
+def test_a_module_that_names_no_actor_needs_a_name(endpoint: str, tmp_path: Path) -> None:
+    file = tmp_path / "counter.js"
+    file.write_text(COUNTER)
+    code, _, err = quick("deploy", str(file), endpoint=endpoint)
+    assert (code != 0, "deploy it under a name" in err) == (True, True)
+    code, _, err = quick("deploy", str(tmp_path / "gone.js"), endpoint=endpoint)
+    assert (code != 0, "there is no file" in err) == (True, True)
 
 
 def test_an_actor_is_destroyed(endpoint: str, tmp_path: Path) -> None:

@@ -64,8 +64,9 @@ def survey(wasm: bytes, limits: Limits) -> ModuleReport:
     )
 
 
-def survey_js(source: bytes, limits: Limits) -> ModuleReport:
-    """Of source text only its size and lines are looked at; whether it parses is the engine's to say."""
+def survey_js(source: bytes, limits: Limits, names: tuple[str, ...] = ()) -> ModuleReport:
+    """Of source text only its size and lines are looked at; whether it parses, and which actors it names, is the
+    engine's to say."""
     check(limits, "module", len(source), "make the module smaller")
     return ModuleReport(
         digest=sha256(source).hexdigest(),
@@ -74,6 +75,7 @@ def survey_js(source: bytes, limits: Limits) -> ModuleReport:
         manifest=JS_MANIFEST,
         capabilities=granted(JS_MANIFEST),
         lines=len(source.splitlines()),
+        names=names,
     )
 
 

@@ -13,12 +13,14 @@ const setup = (config) => {
   return made;
 };
 
+const MOST_NAMES = 128;
 const ACTOR_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
 const testName = uncurry(RegExp.prototype.test);
 
 const readNamed = (use) => {
   const names = objectKeys(use), found = new PMap();
   if (names.length === 0) refuse('setup({use}) names no actor');
+  if (names.length > MOST_NAMES) refuse(`setup({use}) names more than ${MOST_NAMES} actors`);
   for (let i = 0; i < names.length; i++) {
     if (!testName(ACTOR_NAME, names[i])) refuse(`${show(names[i])} is no name of an actor: 1 to 64 of A-Z a-z 0-9 _ . -`);
     if (!isActor(use[names[i]])) refuse(`what setup({use}) calls ${show(names[i])} must be actor({…})`);
