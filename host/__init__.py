@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Actor": "host.static.actor",
     "Alarm": "host.static.alarms",
+    "CallFailed": "host.static.errors",
     "Client": "host.client.client",
     "Closed": "host.static.sockets",
     "Conn": "host.static.conns",
@@ -39,6 +40,7 @@ _HOMES = {
 __all__ = [
     "Actor",
     "Alarm",
+    "CallFailed",
     "Client",
     "Closed",
     "Conn",

@@ -20,12 +20,14 @@ import anyio
 from host.actor.registry import Registered
 from host.config import Settings
 from host.gateway.app import GatewayApp
+from host.model.definitions import EgressOptions
 from host.model.egress import EgressFunction
 from host.model.errors import CallerError
 from host.model.limits import Limits, limits_with
 from host.model.sources import Dynamic, Loader
 from host.node import Node, open_node
 from host.outbound.egress import ALL_DEFINITIONS
+from host.outbound.egress_rules import check_egress
 from host.outbound.url_rules import HostPattern
 from host.static.actor import Actor
 from host.static.spec import spec_of
@@ -124,6 +126,14 @@ class Host:
         return self._node.app
 
 
+def _check_egress(name: str, egress: EgressOptions | None) -> None:
+    try:
+        if egress is not None:
+            check_egress(egress)
+    except CallerError as error:
+        raise ValueError(f"definitions[{name!r}]: {error.message}") from None
+
+
 def _functions(given: Any) -> dict[str, EgressFunction]:
     """By the name of the definition; one function stands in the way of all."""
     found = given if isinstance(given, Mapping) else {} if given is None else {ALL_DEFINITIONS: given}
@@ -148,12 +158,15 @@ def _registered(name: str, given: Any, limits: Limits) -> Registered:
             limits_with(dict(given.limits), limits)
         except CallerError as error:
             raise ValueError(f"definitions[{name!r}]: {error.message}") from None
+        _check_egress(name, given.options.egress)
         return given
     if isinstance(given, type):
         try:
-            return spec_of(given)
+            spec = spec_of(given)
         except TypeError as error:
             raise TypeError(f"definitions[{name!r}]: {error}") from None
+        _check_egress(name, spec.actor.egress)
+        return spec
     if callable(given):
         return Dynamic(given)
     raise TypeError(

@@ -27,7 +27,7 @@ class StaticDefinition:
         self._spec = spec
         self.version = spec.actor.version
         self.module = f"static:{spec.actor.__qualname__}"
-        self.options = DefinitionOptions()
+        self.options = DefinitionOptions(egress=spec.actor.egress)
         self.limits: Mapping[str, int] = {}
 
     async def load(self, image: ActorImage) -> Loaded:

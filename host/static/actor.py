@@ -9,18 +9,26 @@ live as long as the actor is awake, `state` and `kv` for ever.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from msgspec import UNSET
+
+from host.bridge.envelopes import Fetch
+from host.model.calls import RedirectMode
+from host.model.definitions import EgressOptions
 from host.static.alarms import Alarm
 from host.static.conns import Conn, current_conn
+from host.static.context import CALLER, CallingActor
 from host.static.http import Request, Response
 from host.static.sockets import Closed, Message, Socket
 from host.static.tasks import Deferred, Task
 
 if TYPE_CHECKING:
     from host.static.alarms import Alarms, Schedule
+    from host.static.client import Client
     from host.static.context import Context
+    from host.static.fetched import Fetched
     from host.static.kv import Kv
     from host.static.log import ActorLog
 
@@ -44,7 +52,7 @@ class Actor:
 
     `version` rises when the class changes in a way that its actors must know: `on_upgrade` is called at the next wake.
     `hibernate`: whether its sockets outlive its sleep. `sleep_timeout` and `action_timeout` in ms, None for the
-    operator's.
+    operator's. `egress` is where `fetch` may send requests, None for nowhere.
     """
 
     state: Any = None
@@ -57,6 +65,7 @@ class Actor:
     action_timeout: ClassVar[int | None] = None
     guarded_events: ClassVar[tuple[str, ...]] = ()
     """Those that a client may subscribe to only once `on_subscribe` has returned."""
+    egress: ClassVar[EgressOptions | None] = None
 
     _context: Context
 
@@ -170,6 +179,11 @@ class Actor:
         """To every connection that is subscribed to it, when the turn is committed; how many they are."""
         return self._context.broadcast(event, args)
 
+    @property
+    def caller(self) -> CallingActor | None:
+        """The actor whose call the running action is; None for a call from outside."""
+        return CALLER.get()
+
     def now(self) -> int:
         """The time of the turn, in ms; it stands still within one."""
         return self._context.now()
@@ -183,6 +197,27 @@ class Actor:
     def delay(self, ms: int) -> Deferred[None]:
         """`await self.delay(1_000)`: goes on in a later turn. Not durable, and it does not hold the actor awake."""
         return self._context.delay(ms)
+
+    def client(self) -> Client:
+        """Other actors of the namespace: `await self.client().rooms.get_or_create("lobby").say("hello")`."""
+        return self._context.client
+
+    def fetch(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+        body: bytes | str = b"",
+        redirect: RedirectMode = "follow",
+        timeout: int | None = None,
+    ) -> Deferred[Fetched]:
+        """`await self.fetch(...)`: a request to the outside, as far as `egress` allows it; goes out when the turn is
+        saved. `timeout` in ms. Raises `CallFailed`."""
+        pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
+        data = body.encode() if isinstance(body, str) else bytes(body)
+        wait = UNSET if timeout is None else timeout
+        return self._context.fetch(Fetch(url, method, pairs, data, redirect, wait))
 
     def spawn(self, coroutine: Coroutine[Any, Any, T]) -> Task[T]:
         """Runs beside the handler; await it, or let it run. It is ended when the actor sleeps."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from msgspec import Raw
+from msgspec import UNSET, Raw, Struct
 
 from host.bridge.envelopes import (
+    CompletionEvent,
     Destroy,
     EventBroadcast,
+    Fetch,
     KeepAwake,
     Log,
     Now,
@@ -17,20 +20,34 @@ from host.bridge.envelopes import (
     Sleep,
     StartEvent,
     Timer,
-    TimerStarted,
 )
 from host.static.alarms import Alarms, Schedule
 from host.static.calls import Caller
+from host.static.client import Client
 from host.static.conns import Conn
+from host.static.errors import CallFailed, UserError
+from host.static.fetched import Fetched, read_fetched
 from host.static.kv import Kv
 from host.static.log import ActorLog
 from host.static.sockets import Socket
 from host.static.tasks import Deferred, Task, Tasks
+from host.static.values import native
 from host.wire.values import from_python
 
-__all__ = ["Context"]
+__all__ = ["CALLER", "CallingActor", "Context"]
 
 T = TypeVar("T")
+
+
+class CallingActor(Struct, frozen=True):
+    """Another actor, whose call is in work: the host says who it is."""
+
+    actor_id: str
+    name: str
+
+
+# Of the handler in work: each has a context of its own.
+CALLER: ContextVar[CallingActor | None] = ContextVar("caller", default=None)
 
 
 class Context:
@@ -47,7 +64,8 @@ class Context:
         self.conns: dict[str, Conn] = {}
         self.tasks = Tasks()
         self._call = call
-        self._deferred: dict[int, Deferred[None]] = {}
+        self.client = Client(self._begin, self.spawn)
+        self._waiting: dict[int, Callable[[CompletionEvent], None]] = {}
         self._held = {True: 0, False: 0}
         self._told = (0, 0)
 
@@ -70,15 +88,35 @@ class Context:
         return told
 
     def delay(self, ms: int) -> Deferred[None]:
-        started: TimerStarted = self._call(Timer(ms))
-        waited = self._deferred[started.call] = Deferred[None]()
+        return self._begin(Timer(ms), lambda _: None)
+
+    def fetch(self, request: Fetch) -> Deferred[Fetched]:
+        return self._begin(request, read_fetched)
+
+    def _begin(self, call: Any, read: Callable[[CompletionEvent], T]) -> Deferred[T]:
+        """A deferred call; `read` makes its result of the completion."""
+        started = self._call(call)
+        waited = Deferred[T]()
+
+        def complete(event: CompletionEvent) -> None:
+            if event.error is UNSET:
+                waited.resolve(read(event))
+                return
+            error = event.error
+            metadata = None if error.metadata is UNSET else native(bytes(error.metadata))
+            if error.group == "user":
+                waited.reject(UserError(error.message, code=error.code, metadata=metadata))
+            else:
+                waited.reject(CallFailed(error.group, error.code, error.message, metadata))
+
+        self._waiting[started.call] = complete
         return waited
 
-    def complete(self, call: int) -> None:
+    def complete(self, event: CompletionEvent) -> None:
         """The answer of a deferred call has come."""
-        waited = self._deferred.pop(call, None)
-        if waited is not None:
-            waited.resolve(None)
+        complete = self._waiting.pop(event.call, None)
+        if complete is not None:
+            complete(event)
 
     def spawn(self, coroutine: Coroutine[Any, Any, T]) -> Task[T]:
         task = self.tasks.spawn(coroutine)

@@ -43,7 +43,7 @@ from host.model.errors import DormiceError
 from host.static.actor import Actor
 from host.static.alarms import SCHEDULED, Alarm
 from host.static.conns import Conn, current_conn
-from host.static.context import Context
+from host.static.context import CALLER, CallingActor, Context
 from host.static.errors import UserError
 from host.static.http import Request, Response
 from host.static.sockets import Closed, Message, Socket
@@ -123,7 +123,7 @@ class StaticGuest:
                 self._run(event.id, lambda: self._alarm(event))
             case CompletionEvent():
                 if self._context is not None:
-                    self._context.complete(event.call)
+                    self._context.complete(event)
 
     def _run(self, event: int, handler: Callable[[], Any], encode: Encode = lambda _: None) -> None:
         """Calls a handler, now and to its first wait; it settles its event when it ends."""
@@ -219,6 +219,8 @@ class StaticGuest:
         assert self._context is not None
         if event.conn is not UNSET:
             current_conn.set(self._context.conns.get(event.conn))
+        if event.caller is not UNSET and event.caller_name is not UNSET:
+            CALLER.set(CallingActor(event.caller, event.caller_name))
         return self._action(event.name, native(bytes(event.args)))
 
     def _action(self, name: str, args: Any) -> Any:

@@ -65,6 +65,8 @@ export default actor({
       clearTimeout(c.vars.last);
       c.vars.last = setTimeout(() => {}, 1e6);
     },
+    fetches: (c, n) => Promise.all([...Array(n)].map(() => told(() => fetch("https://x.example/")))),
+    ask: (c, timeout) => told(() => c.client().a.get(["k"]).action({ name: "never", timeout })),
     recurse: () => { const f = (n) => [f(n + 1)]; try { return f(0); } catch (e) { return e.name; } },
   },
 });
@@ -366,6 +368,46 @@ async def test_sleep_timeout(h: Harness, allowed: int) -> None:
     assert h.state(actor) == "running"
     await h.advance(1.5)
     assert h.state(actor) == "absent"
+
+
+async def test_calls(h: Harness) -> None:
+    actor = await greedy(h, calls=2)
+    refused = {"code": "exceeded", "metadata": {"limit": "calls", "used": 3, "allowed": 2}}
+    assert await h.call(actor, "fetches", 3) == ["done", "done", refused]
+    assert counted(h, "calls")
+    # Those that were answered are outstanding no longer.
+    assert await h.call(actor, "fetches", 2) == ["done", "done"]
+
+
+async def test_call_timeout(h: Harness) -> None:
+    actor = await greedy(h, call_timeout=2_000)
+    found: list[Any] = []
+    async with anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            found.append(await h.call(actor, "ask", None))
+
+        tasks.start_soon(ask)
+        await h.rest()
+        await h.advance(1.9)
+        assert found == []
+        await h.advance(0.2)
+    late = {"code": "call_timed_out", "metadata": {"limit": "call_timeout", "used": 2_000, "allowed": 2_000}}
+    assert found == [late]
+    assert counted(h, "call_timeout")
+    over = {"code": "exceeded", "metadata": {"limit": "call_timeout", "used": 2_001, "allowed": 2_000}}
+    assert await h.call(actor, "ask", 2_001) == over
+
+
+async def test_fetch_first_byte(h: Harness) -> None:
+    await h.call(await greedy(h, fetch_first_byte=100), "fetches", 1)
+    # tests/outbound has what becomes of it.
+    assert [caller.limits.fetch_first_byte for caller, _ in h.outside.asked] == [100]
+
+
+async def test_fetch_redirects(h: Harness) -> None:
+    await h.call(await greedy(h, fetch_redirects=1), "fetches", 1)
+    assert [caller.limits.fetch_redirects for caller, _ in h.outside.asked] == [1]
 
 
 def test_every_adjustable_limit_has_its_test() -> None:

@@ -23,7 +23,7 @@ async def test_text_comes_back_as_it_was(thing: World) -> None:
     actor = await thing.actor()
     for text in ("", "plain", 'a "quote" \\ and / a\ttab\n', "ümläut €", "😀", "\u0001"):
         await thing.call(actor, "put", "k", text)
-        assert await thing.call(actor, "fetch", "k") == text
+        assert await thing.call(actor, "look_up", "k") == text
 
 
 @on_every_kind("identity")
@@ -93,7 +93,7 @@ async def test_what_could_not_be_committed_never_was(thing: World) -> None:
     thing.h.storage.unavailable()
     await thing.h.error(actor, "put", "k", "new")
     await thing.h.advance(2)
-    assert await thing.call(actor, "fetch", "k") == "old"
+    assert await thing.call(actor, "look_up", "k") == "old"
 
 
 @on_every_kind("state")
@@ -102,22 +102,22 @@ async def test_an_action_that_changes_nothing_writes_nothing(thing: World) -> No
     await thing.call(actor, "add", 1)
     units = len(thing.h.storage.units)
     await thing.call(actor, "get")
-    await thing.call(actor, "fetch", "none")
+    await thing.call(actor, "look_up", "none")
     assert len(thing.h.storage.units) == units
 
 
 @on_every_kind("kv")
 async def test_what_is_put_is_found_and_what_is_removed_is_not(thing: World) -> None:
     actor = await thing.actor()
-    assert await thing.call(actor, "fetch", "k") is None
+    assert await thing.call(actor, "look_up", "k") is None
     await thing.call(actor, "put", "k", "v")
     await thing.sleep(actor)
-    assert await thing.call(actor, "fetch", "k") == "v"
+    assert await thing.call(actor, "look_up", "k") == "v"
     await thing.call(actor, "remove", "k")
     await thing.call(actor, "remove", "k")
-    assert await thing.call(actor, "fetch", "k") is None
+    assert await thing.call(actor, "look_up", "k") is None
     await thing.sleep(actor)
-    assert await thing.call(actor, "fetch", "k") is None
+    assert await thing.call(actor, "look_up", "k") is None
 
 
 @on_every_kind("kv")
@@ -142,5 +142,5 @@ async def test_a_value_over_its_limit_is_refused_and_the_handler_may_go_on(thing
     assert await thing.call(actor, "put_big", thing.limits.kv_value) == "taken"
     await thing.call(actor, "remove", "big")
     assert await thing.call(actor, "put_big", thing.limits.kv_value + 1) == "limit/exceeded"
-    assert await thing.call(actor, "fetch", "big") is None
+    assert await thing.call(actor, "look_up", "big") is None
     assert thing.h.count("limits", "kv_value") == 1

@@ -190,7 +190,7 @@ static void action(iso_event *event) {
     iso_kv_put(iso_lit("broken until"), arg(event, 0));
   } else if (iso_is(name, "put")) {
     iso_kv_put(targ(event, 0), targ(event, 1));
-  } else if (iso_is(name, "fetch")) {
+  } else if (iso_is(name, "look_up")) {
     bool found;
     iso_str value = iso_kv_get(targ(event, 0), &found);
     if (found) iso_text_result(event, value);
@@ -337,7 +337,7 @@ static void start(iso_event *event) {
   note(iso_lit("wake"));
   if (now() < iso_int(iso_kv_get(iso_lit("broken until"), 0)))
     iso_fail(event, iso_lit("internal"), iso_lit("broken"), iso_lit("a secret of the start"));
-  RESULT("{\"actions\":[\"add\",\"get\",\"notes\",\"refuse\",\"break_down\",\"break_starts\",\"put\",\"fetch\",\"remove\","
+  RESULT("{\"actions\":[\"add\",\"get\",\"notes\",\"refuse\",\"break_down\",\"break_starts\",\"put\",\"look_up\",\"remove\","
          "\"remove_range\",\"entries\",\"range\",\"put_big\",\"alarm\",\"cancel\",\"pending\",\"wait\",\"never\",\"hold\",\"doze\",\"end\","
          "\"noise\",\"time\",\"write\",\"who\",\"creations\",\"say\",\"say_to\",\"trap\",\"loop\",\"hoard\"]}");
 }

@@ -71,7 +71,7 @@ export default actor({
     },
     break_starts: (c, until) => c.kv.put("broken until", String(until)),
     put: (c, key, value) => c.kv.put(key, value),
-    fetch: async (c, key) => (await c.kv.get(key)) ?? null,
+    look_up: async (c, key) => (await c.kv.get(key)) ?? null,
     remove: (c, key) => c.kv.delete(key),
     remove_range: (c, start, end) => c.kv.deleteRange(start, end),
     entries: (c, prefix) => c.kv.list(prefix),

@@ -73,7 +73,7 @@ class Thing(Actor):
         self.kv.put(key, value)
 
     @action
-    def fetch(self, key: str) -> str | None:
+    def look_up(self, key: str) -> str | None:
         return self.kv.get_text(key)
 
     @action

@@ -11,11 +11,13 @@ import anyio
 import httpx
 import pytest
 
+from host import Actor, CallFailed, Host, action
 from tests.docs.pages import PAGES, ROOT, fences
 from tests.end_to_end.host import start_host
 
 pytestmark = pytest.mark.anyio
 
+STATIC = dict(fences(ROOT / "docs" / "static-actors.md", "python", "# file:"))
 MODULES = {name: code for page in PAGES for name, code in fences(page, "js", "// file:")}
 
 
@@ -97,7 +99,7 @@ async def test_the_program_that_embeds_a_host_serves_it_below_its_prefix(
 async def test_the_shop_of_static_actors_sells(
     new_data_dir: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ((_, program),) = fences(ROOT / "docs" / "static-actors.md", "python", "# file:")
+    program = STATIC["shop.py"]
     os.rename(new_data_dir(), tmp_path / "shop-data")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "shop"}
@@ -109,3 +111,34 @@ async def test_the_shop_of_static_actors_sells(
             "refused": "bad_count",
             "french": {"output": "bonjour, ada"},
         }
+
+
+class Shop(Actor):
+    @action
+    async def ask(self, url: str, method: str) -> Any:
+        try:
+            found = await self.fetch(url, method=method)
+        except CallFailed as failed:
+            return f"{failed.group}/{failed.code}: {failed.message}"
+        return found.json()
+
+
+async def test_the_egress_of_static_actors_answers_forwards_and_refuses(new_data_dir: Callable[[], Path]) -> None:
+    names: dict[str, Any] = {}
+    exec(compile(STATIC["egress.py"], "egress.py", "exec"), names)
+    with anyio.fail_after(30):
+        async with (
+            Host(new_data_dir(), definitions={"shop": Shop}, egress=names["egress"], dev=True) as host,
+            httpx.AsyncClient(transport=httpx.ASGITransport(host.asgi()), base_url="http://localhost") as http,
+        ):
+
+            async def ask(*args: str) -> Any:
+                address = "/gateway/shop/action/ask?rvt-method=getOrCreate&rvt-key=a"
+                return (await http.post(address, json={"args": args})).json()["output"]
+
+            assert await ask("https://inventory.inside/count", "GET") == {"count": 3}
+            assert (
+                await ask("https://inventory.inside/count", "POST") == "fetch/refused: this shop only looks things up"
+            )
+            # What it forwards goes through the checks.
+            assert (await ask("https://127.0.0.1/", "GET")).startswith("fetch/refused: the host '127.0.0.1' is not on")

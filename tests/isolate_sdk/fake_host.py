@@ -31,6 +31,8 @@ class FakeHost:
         self.timers: list[tuple[int, int]] = []
         self.ended_timers: list[int] = []
         self.held: list[tuple[int, int]] = []
+        self.deferred: list[tuple[int, env.Fetch | env.ActorCall, bytes]] = []
+        self.cancelled: list[int] = []
         self.calls: list[str] = []
         self.refuse: dict[str, int | dict[str, Any]] = {}
         # The longest answer to a call, in bytes; a longer one is -4.
@@ -111,6 +113,14 @@ class FakeHost:
                 return out.field(bytes((i + self._random) % 256 for i in range(call.len)))
             case env.KeepAwake():
                 self.held.append((call.awake, call.wait))
+            case env.Fetch() | env.ActorCall():
+                self._call_id += 1
+                body = data(call.body) if isinstance(call, env.Fetch) else b""
+                self.deferred.append((self._call_id, call, body))
+                return {"call": self._call_id}
+            case env.CallCancel():
+                self.cancelled.append(call.which)
+                return True
             case env.Timer():
                 self._call_id += 1
                 self.timers.append((self._call_id, call.after))
