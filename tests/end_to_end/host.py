@@ -82,17 +82,18 @@ class TestHost:
 
 @asynccontextmanager
 async def start_host(
-    data_dir: Path, *, registered: Mapping[str, Registered] | None = None, **settings: Any
+    data_dir: Path, *, registered: Mapping[str, Registered] | None = None, port: int = 0, **settings: Any
 ) -> AsyncGenerator[TestHost]:
-    """Runs a host until the block ends, then stops it as a signal would. Without deployment images unless a test asks
+    """Runs a host until the block ends, then stops it as a signal would; on a port of its own unless it is to come back
+    where another was. Without deployment images unless a test asks
     for them: each takes a second of a core."""
     defaults: dict[str, Any] = {"dev": True, "allow_private_urls": True, "memory_reserve": "0", "images": False}
     chosen = Settings(data_dir=data_dir, **{**defaults, **settings})
     tasks: TaskGroup
-    with bind("127.0.0.1", 0) as sock:
+    with bind("127.0.0.1", port) as sock:
         async with open_node(chosen, registered=registered) as node, anyio.create_task_group() as tasks:
             server = HostServer(node.app, sock, chosen.limits)
-            port: int = await tasks.start(server.run)
+            port = await tasks.start(server.run)
             try:
                 async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
                     yield TestHost(node, port, http)
