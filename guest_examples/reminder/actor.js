@@ -37,7 +37,7 @@ export default actor({
 
   async onRequest(c, request) {
     if (request.method !== "GET") return new Response("only GET here\n", { status: 405, headers: { allow: "GET" } });
-    const scheduled = (await c.schedule.list()).map(({ id, at, args }) => ({ id, at, text: args[0] }));
+    const scheduled = (await c.schedule.list()).map(({ id, runAt, args }) => ({ id, at: runAt, text: args[0] }));
     const named = (await c.alarms.list()).map(({ id, at, payload }) => ({ id, at, text: payload.text }));
     return Response.json({ waiting: [...scheduled, ...named].sort((a, b) => a.at - b.at), rung: c.state.rung });
   },

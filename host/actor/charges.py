@@ -91,6 +91,7 @@ class Charging:
             charges.told.append(self._runner.settle(failed(entry, error)))
             return
         entry.faults += 1
+        self._runner.note_run(entry, error)
         if may_try_again(entry, self._limits):
             count_delivery(entry)
             self._record(entry)
@@ -99,7 +100,8 @@ class Charging:
         charges.given_up.append((entry, error))
         if entry.kind is not Kind.OPENED:
             self._ledger.dead_letter(letter(entry, error, self._clock.now_ms()))
-        settled = self._runner.settle(Settlement(entry) if entry.kind is Kind.ALARM else failed(entry, error))
+        alarm = entry.kind is Kind.ALARM
+        settled = self._runner.settle(Settlement(entry, given_up=True) if alarm else failed(entry, error))
         if entry.kind is Kind.OPENED:
             charges.told.append(settled)
 

@@ -48,11 +48,12 @@ class Entry:
     """`seq` is the place in the order of arrival, kept when the entry goes back. `line` is the connection whose events
     come one after another, or None; one that is not `serial` waits for its line and then leaves it free. `attempt` is
     the number of the delivery under way or to come, `faults` how many deliveries ended in a fault of this event's own.
-    `committed` says that a turn of this delivery is on disk."""
+    `committed` says that a turn of this delivery is on disk, `began` when it came to the guest (ms)."""
 
     __slots__ = (
         "answer",
         "attempt",
+        "began",
         "calls",
         "committed",
         "deadline",
@@ -86,6 +87,7 @@ class Entry:
         self.seq = 0
         self.event_id = 0
         self.calls = 0
+        self.began = 0
         self.committed = False
         self.deadline: float | None = None
 

@@ -15,6 +15,7 @@ from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
 from host.actor.backoff import alarm_delay_ms
+from host.actor.crons import Crons
 from host.actor.entries import Entry, Kind
 from host.actor.failures import error_of, failed, letter, too_long
 from host.actor.guest import Guest
@@ -71,6 +72,7 @@ class HopRunner:
         self._failpoints = guest.calls.failpoints
         self._state = guest.calls.state
         self._ledger = ledger
+        self._crons = Crons(guest.calls.state, ledger)
         self._mailbox = mailbox
         self._clock = clock
         self._limits = limits
@@ -156,6 +158,7 @@ class HopRunner:
                     # A timer or alarm never sees a time before its own.
                     now = max(now, entry.payload.scheduled_at)
                 event = self._event_of(entry)
+            entry.began = max(now, self._clock.now_ms())
             self.unsettled[entry.event_id] = entry
             result.started.append(entry)
         self._last_now = now
@@ -233,22 +236,31 @@ class HopRunner:
         return settlement
 
     def _settle_alarm(self, entry: Entry, fired: AlarmRow, settlement: Settlement) -> None:
-        """Gone when its handler settled with a result, put off when it failed; either only if nobody
-        has set the same id meanwhile."""
+        """Gone, or a cron set for its next time, when its handler settled with a result; put off when it failed. Either
+        only if nobody has set the same id meanwhile."""
+        if not settlement.given_up:
+            self.note_run(entry, settlement.error)
         row = self._ledger.alarms.get(fired.alarm_id)
         if row is None or row.fire_seq != fired.fire_seq:
             return
-        if settlement.error is None:
-            self._put_alarm(fired.alarm_id, None)
-            return
-        entry.faults += 1
-        if entry.faults >= self._limits.alarm_attempts:
-            self._ledger.dead_letter(letter(entry, settlement.error, self._clock.now_ms()))
-            self._put_alarm(fired.alarm_id, None)
+        now = self._clock.now_ms()
+        if settlement.error is not None:
+            entry.faults += 1
+            if entry.faults < self._limits.alarm_attempts:
+                due = now + alarm_delay_ms(entry.faults - 1, self._jitter())
+                self._put_alarm(fired.alarm_id, replace(row, due_at=due, attempt=entry.attempt, faults=entry.faults))
+                return
+            self._ledger.dead_letter(letter(entry, settlement.error, now))
             self.given_up.append((entry, settlement.error))
-            return
-        due = self._clock.now_ms() + alarm_delay_ms(entry.faults - 1, self._jitter())
-        self._put_alarm(fired.alarm_id, replace(row, due_at=due, attempt=entry.attempt, faults=entry.faults))
+        self._put_alarm(fired.alarm_id, self._crons.next(row, now))
+
+    def note_run(self, entry: Entry, error: ErrorInfo | None) -> None:
+        """An attempt has ended: of a cron that is a line of its history."""
+        if isinstance(entry.payload, AlarmRow) and entry.payload.repeat is not None:
+            row = self._ledger.alarms.get(entry.payload.alarm_id)
+            if row is not None:
+                ended = max(entry.began, self._clock.now_ms())
+                self._put_alarm(row.alarm_id, self._crons.ran(entry, row, error, ended))
 
     def _put_alarm(self, alarm_id: str, row: AlarmRow | None) -> None:
         self._ledger.put_alarm(alarm_id, row)
@@ -270,6 +282,8 @@ class HopRunner:
                 continue
             row = self._ledger.alarms.get(entry.payload.alarm_id)
             if row is not None and row.fire_seq == entry.payload.fire_seq:
+                # A cron may have been given another action while it waited.
+                entry.payload = row
                 return entry
             self.dropped_alarms.append(entry.payload)
         return None
@@ -316,7 +330,13 @@ class HopRunner:
             return RequestEvent(event_id, payload.method, payload.path, list(payload.headers), payload.body)
         if isinstance(payload, AlarmRow):
             return AlarmEvent(
-                event_id, payload.alarm_id, payload.scheduled_at, Raw(payload.payload), attempt=entry.attempt
+                event_id,
+                payload.alarm_id,
+                payload.scheduled_at,
+                Raw(payload.payload),
+                attempt=entry.attempt,
+                cron=UNSET if payload.repeat is None else payload.repeat.name,
+                kind=UNSET if payload.repeat is None else payload.repeat.kind,
             )
         if isinstance(payload, SocketClosed):
             return SocketClosedEvent(

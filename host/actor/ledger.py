@@ -17,7 +17,7 @@ from host.actor.outbox import Outbox
 from host.actor.watermark import Watermark
 from host.model.effects import ActorChange, CommitUnit, EndedSessions, IndexUpdate, KvOp, SendFrame, TurnEffects
 from host.model.limits import Limits
-from host.model.records import ActorImage, AlarmRow, AttemptRow, ConnectionRow, DeadLetter
+from host.model.records import ActorImage, AlarmRow, AttemptRow, ConnectionRow, CronRun, DeadLetter
 from host.model.tunnel import SocketMessage
 
 __all__ = ["Ledger"]
@@ -47,6 +47,8 @@ class Ledger:
         self._kv: list[KvOp] = []
         self._state: bytes | None = None
         self._alarm_ids: set[str] = set()
+        self._runs: list[CronRun] = []
+        self._runs_trimmed: dict[str, int] = {}
         self._dirty_rows: set[str] = set()
         self._dirty_marks: set[str] = set()
         self._gone: list[str] = []
@@ -66,6 +68,8 @@ class Ledger:
             self._state = effects.state
         for alarm_id, row in effects.alarms.items():
             self.put_alarm(alarm_id, row)
+        for cron, below in effects.runs_trimmed.items():
+            self.trim_runs(cron, below)
         for conn, (state, tags) in effects.connections.items():
             row_now = self.rows.get(conn)
             if row_now is not None:
@@ -126,6 +130,14 @@ class Ledger:
             self.alarms[alarm_id] = row
         self._alarm_ids.add(alarm_id)
 
+    def add_run(self, run: CronRun) -> None:
+        self._runs.append(run)
+
+    def trim_runs(self, cron: str, below: int) -> None:
+        """Those with a lower `seq` go: what is on disk of them, and what was to go there."""
+        self._runs = [run for run in self._runs if run.name != cron or run.seq >= below]
+        self._runs_trimmed[cron] = max(below, self._runs_trimmed.get(cron, 0))
+
     def put_attempt(self, entry: Entry) -> None:
         """D5: an attempt beyond the first is on record before it starts."""
         key = entry.name
@@ -183,6 +195,8 @@ class Ledger:
             or self._dirty_marks
             or self._dirty_rows
             or self._alarm_ids
+            or self._runs
+            or self._runs_trimmed
             or self._gone
             or self._attempts
             or self._attempts_gone
@@ -211,6 +225,8 @@ class Ledger:
             alarms=alarms,
             alarms_gone=alarms_gone,
             wake_at=self.wake_at() if alarms or alarms_gone or not self.claimed else None,
+            runs_trimmed=tuple(self._runs_trimmed.items()),
+            runs=tuple(self._runs),
             connections=rows,
             indexes=indexes,
             connections_gone=tuple(self._gone),

@@ -27,7 +27,8 @@ class Completion(Struct, frozen=True):
 class Settlement(Struct, frozen=True):
     """One event that has settled. `error` is what the guest raised; `reply` is set for actions and requests, `start`
     for a start that settled with a result. `frames` are what the client of a /connect connection is told of it, once it
-    has been entered. `detail` is for the log only."""
+    has been entered. `detail` is for the log only. `given_up` is an alarm that faulted too often: its failures are on
+    record."""
 
     entry: Entry
     error: ErrorInfo | None = None
@@ -35,6 +36,7 @@ class Settlement(Struct, frozen=True):
     start: StartReply | None = None
     detail: str | None = None
     frames: tuple[Output, ...] = ()
+    given_up: bool = False
 
 
 class TurnRecord(Struct, frozen=True):

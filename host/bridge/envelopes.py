@@ -38,6 +38,13 @@ __all__ = [
     "CallError",
     "CallStarted",
     "CompletionEvent",
+    "CronDelete",
+    "CronHistory",
+    "CronInfo",
+    "CronList",
+    "CronRunInfo",
+    "CronSet",
+    "CronTime",
     "Destroy",
     "Event",
     "EventBroadcast",
@@ -189,13 +196,16 @@ class SubscribeEvent(Struct, frozen=True, tag_field="type", tag="subscribe"):
 
 
 class AlarmEvent(Struct, frozen=True, tag_field="type", tag="alarm", omit_defaults=True):
-    """A due alarm. (`alarm`, `scheduled_at`) names it for ever; `attempt` counts from 1."""
+    """A due alarm. (`alarm`, `scheduled_at`) names it for ever; `attempt` counts from 1. `cron` is the name of the cron
+    that it belongs to and `kind` what that runs by; its payload then is {"action": text, "args": Value}."""
 
     id: int
     alarm: str
     scheduled_at: int
     payload: Raw
     attempt: int = 1
+    cron: str | UnsetType = UNSET
+    kind: Literal["cron", "every"] | UnsetType = UNSET
 
 
 class CallError(Struct, frozen=True, omit_defaults=True):
@@ -363,6 +373,76 @@ class AlarmInfo(Struct, frozen=True):
     alarm: str
     at: int
     payload: Raw
+
+
+class CronSet(Struct, frozen=True, tag_field="call", tag="cron_set", forbid_unknown_fields=True, omit_defaults=True):
+    """Sets or replaces the cron of this name, which runs again and again: by `expression` (five fields) in `time_zone`
+    (an IANA name; UTC without one), or every `interval` ms from now. One that stands with the same times keeps its
+    place in them. `history` runs of it are kept. ok: {"cron": name, "at": ms}, the time of its next run."""
+
+    cron: str
+    action: str
+    args: Raw | UnsetType = UNSET
+    expression: str | UnsetType = UNSET
+    time_zone: str | UnsetType = UNSET
+    interval: int | UnsetType = UNSET
+    history: int | UnsetType = UNSET
+
+
+class CronTime(Struct, frozen=True):
+    """What `cron_set` answers."""
+
+    cron: str
+    at: int
+
+
+class CronDelete(Struct, frozen=True, tag_field="call", tag="cron_delete", forbid_unknown_fields=True):
+    """Its history goes too. ok: true if there was such a cron."""
+
+    cron: str
+
+
+class CronList(Struct, frozen=True, tag_field="call", tag="cron_list", forbid_unknown_fields=True):
+    """ok: a list of `CronInfo`, by name."""
+
+
+class CronInfo(Struct, frozen=True, omit_defaults=True):
+    """`at` is the time of the run that is in work or comes next, `last_at` when it last began to run; `payload` is
+    {"action": text, "args": Value}. `expression` and `time_zone`, or `interval` and `anchor`."""
+
+    cron: str
+    at: int
+    payload: Raw
+    history: int
+    expression: str | UnsetType = UNSET
+    time_zone: str | UnsetType = UNSET
+    interval: int | UnsetType = UNSET
+    anchor: int | UnsetType = UNSET
+    last_at: int | UnsetType = UNSET
+
+
+class CronHistory(
+    Struct, frozen=True, tag_field="call", tag="cron_history", forbid_unknown_fields=True, omit_defaults=True
+):
+    """ok: a list of `CronRunInfo`, the latest first, at most `limit`."""
+
+    cron: str
+    limit: int | UnsetType = UNSET
+
+
+class CronRunInfo(Struct, frozen=True, omit_defaults=True):
+    """An attempt to run a cron: `error` is there if it failed. Or `number` times in a row, from `scheduled_at` to
+    `until`, at which it did not run."""
+
+    action: str
+    scheduled_at: int
+    started_at: int
+    finished_at: int
+    result: Literal["ok", "error", "skipped"]
+    attempt: int = 1
+    error: CallError | UnsetType = UNSET
+    number: int = 1
+    until: int | UnsetType = UNSET
 
 
 class SocketSend(Struct, frozen=True, tag_field="call", tag="socket_send", forbid_unknown_fields=True):
@@ -548,6 +628,10 @@ Call = (
     | AlarmSet
     | AlarmCancel
     | AlarmList
+    | CronSet
+    | CronDelete
+    | CronList
+    | CronHistory
     | SocketSend
     | SocketClose
     | EventSend

@@ -12,8 +12,9 @@ from typing import Any
 from msgspec import UNSET, Raw, Struct
 
 from host.bridge import envelopes as e
+from host.bridge.crons import cron_info, cron_run_info
 from host.bridge.envelopes import Buffer
-from host.capabilities import alarms, document, events, intents, kv, sockets
+from host.capabilities import alarms, crons, document, events, intents, kv, sockets
 from host.capabilities.calls import Calls
 from host.capabilities.log import LogBudget
 from host.capabilities.random import RandomStream
@@ -122,6 +123,36 @@ def _alarm_cancel(turn: TurnContext, call: Any) -> Any:
 def _alarm_list(turn: TurnContext, call: Any) -> Any:
     rows = alarms.list_alarms(turn.state)
     return [e.AlarmInfo(row.alarm_id, row.scheduled_at, Raw(row.payload)) for row in rows]
+
+
+def _cron_set(turn: TurnContext, call: Any) -> Any:
+    row = crons.set_cron(
+        turn.state,
+        turn.recorder,
+        turn.limits,
+        turn.now_ms,
+        call.cron,
+        action=call.action,
+        args=b"[]" if call.args is UNSET else bytes(call.args),
+        expression=_given(call.expression),
+        time_zone=_given(call.time_zone),
+        interval=_given(call.interval),
+        history=_given(call.history),
+    )
+    return e.CronTime(call.cron, row.scheduled_at)
+
+
+def _cron_delete(turn: TurnContext, call: Any) -> Any:
+    return crons.delete_cron(turn.state, turn.recorder, turn.limits, call.cron)
+
+
+def _cron_list(turn: TurnContext, call: Any) -> Any:
+    return [cron_info(row) for row in crons.list_crons(turn.state)]
+
+
+def _cron_history(turn: TurnContext, call: Any) -> Any:
+    runs = crons.cron_runs(turn.state, turn.limits, call.cron, _given(call.limit))
+    return [cron_run_info(run) for run in runs]
 
 
 def _socket_send(turn: TurnContext, call: Any) -> None:
@@ -271,6 +302,10 @@ HOST_CALLS: tuple[HostCall, ...] = (
     HostCall(e.AlarmSet, "alarm", e.AlarmTime, _alarm_set),
     HostCall(e.AlarmCancel, "alarm", bool, _alarm_cancel),
     HostCall(e.AlarmList, "alarm", list[e.AlarmInfo], _alarm_list),
+    HostCall(e.CronSet, "alarm", e.CronTime, _cron_set),
+    HostCall(e.CronDelete, "alarm", bool, _cron_delete),
+    HostCall(e.CronList, "alarm", list[e.CronInfo], _cron_list),
+    HostCall(e.CronHistory, "alarm", list[e.CronRunInfo], _cron_history),
     HostCall(e.SocketSend, "socket", None, _socket_send),
     HostCall(e.SocketClose, "socket", None, _socket_close),
     HostCall(e.EventSend, "socket", None, _event_send),

@@ -15,7 +15,10 @@ from host.model.errors import CallerError, limit_error
 from host.model.limits import Limits
 from host.model.records import AlarmRow
 
-__all__ = ["MAX_TIME", "cancel_alarm", "list_alarms", "set_alarm"]
+__all__ = ["CRON", "MAX_TIME", "cancel_alarm", "list_alarms", "set_alarm"]
+
+# The ids of crons begin with it; no other alarm's does.
+CRON = "$cron:"
 
 MAX_TIME = 2**53 - 1  # what a JavaScript number holds exactly
 
@@ -63,8 +66,9 @@ def cancel_alarm(state: ActorState, recorder: TurnRecorder, limits: Limits, alar
 
 
 def list_alarms(state: ActorState) -> list[AlarmRow]:
-    """The earliest first."""
-    return sorted(state.alarms.values(), key=lambda row: (row.scheduled_at, row.alarm_id))
+    """The earliest first, without the crons."""
+    alarms = (row for row in state.alarms.values() if row.repeat is None)
+    return sorted(alarms, key=lambda row: (row.scheduled_at, row.alarm_id))
 
 
 def _check_id(alarm_id: str, limits: Limits) -> None:
@@ -73,3 +77,5 @@ def _check_id(alarm_id: str, limits: Limits) -> None:
         raise CallerError("request", "invalid", "an alarm id has at least one byte")
     if size > limits.alarm_id:
         raise limit_error("alarm_id", size, limits.alarm_id, "use a shorter alarm id")
+    if alarm_id.startswith(CRON):
+        raise CallerError("request", "invalid", f"an alarm id that begins with {CRON} is a cron's")

@@ -12,12 +12,13 @@ __all__ = ["TurnRecorder"]
 class TurnRecorder:
     """Lists in the order of the calls; of state, alarms, connections and holds only the last value of the turn counts.
     `over_state` is the size of a state document that was refused, until a smaller one replaces it; `refused` counts the
-    calls that a limit refused, by its name."""
+    calls that a limit refused, by its name; `cron_sets` those that set a cron."""
 
     __slots__ = (
         "alarms",
         "cancelled",
         "connections",
+        "cron_sets",
         "deferred",
         "destroy",
         "ended_timers",
@@ -29,6 +30,7 @@ class TurnRecorder:
         "outputs",
         "over_state",
         "refused",
+        "runs_trimmed",
         "size",
         "sleep",
         "state",
@@ -39,6 +41,8 @@ class TurnRecorder:
         self.kv: list[KvOp] = []
         self.state: bytes | None = None
         self.alarms: dict[str, AlarmRow | None] = {}
+        self.runs_trimmed: dict[str, int] = {}
+        self.cron_sets = 0
         self.connections: dict[str, tuple[bytes | None, tuple[str, ...]]] = {}
         self.outputs: list[Output] = []
         self.logs: list[LogLine] = []
@@ -81,6 +85,7 @@ class TurnRecorder:
             kv=tuple(self.kv),
             state=self.state,
             alarms=self.alarms,
+            runs_trimmed=self.runs_trimmed,
             connections=self.connections,
             outputs=tuple(self.outputs),
             logs=tuple(self.logs),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from host.capabilities.kv_view import KvView
-from host.model.records import ActorImage, AlarmRow, ConnectionRow
+from host.model.records import ActorImage, AlarmRow, ConnectionRow, CronRun
 from host.model.tunnel import SocketProtocol
 
 __all__ = ["ActorState", "Connection"]
@@ -46,15 +46,16 @@ class Connection:
 
 class ActorState:
     """The KV view is bound to its reader by the session of host calls. `fire_seq` is the last one given out: it rises
-    with every setting of an alarm, over all alarms of the actor. `subscribers` has the connections of each event, in
-    the order in which they subscribed."""
+    with every setting of an alarm, over all alarms of the actor. `runs` are those kept of each cron, the oldest first.
+    `subscribers` has the connections of each event, in the order in which they subscribed."""
 
-    __slots__ = ("_order", "alarms", "connections", "document", "fire_seq", "kv", "subscribers")
+    __slots__ = ("_order", "alarms", "connections", "document", "fire_seq", "kv", "runs", "subscribers")
 
     def __init__(self) -> None:
         self.document: bytes | None = None
         self.alarms: dict[str, AlarmRow] = {}
         self.connections: dict[str, Connection] = {}
+        self.runs: dict[str, list[CronRun]] = {}
         self.fire_seq = 0
         self.kv = KvView()
         self.subscribers: dict[str, dict[str, Connection]] = {}
@@ -66,6 +67,8 @@ class ActorState:
         state.document = image.state
         state.alarms = {row.alarm_id: row for row in image.alarms}
         state.fire_seq = max((row.fire_seq for row in image.alarms), default=0)
+        for run in image.runs:
+            state.runs.setdefault(run.name, []).append(run)
         state.kv.bytes_estimate = image.record.kv_bytes
         state.kv.keys_estimate = image.record.kv_keys
         for row in image.connections:

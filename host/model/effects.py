@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from host.model.calls import DeferredCall
 from host.model.errors import ErrorInfo
-from host.model.records import AlarmRow, AttemptRow, ConnectionRow, DeadLetter, DurableLifecycle
+from host.model.records import AlarmRow, AttemptRow, ConnectionRow, CronRun, DeadLetter, DurableLifecycle
 
 __all__ = [
     "ActorChange",
@@ -82,16 +82,18 @@ class DeferredTimer(Struct, frozen=True):
 
 class TurnEffects(Struct, frozen=True):
     """What one turn recorded. `state` is the new document or None for unchanged. `alarms` maps an id to its new row,
-    or to None when cancelled. `connections` maps a conn to its new (state, tags). `held` is what holds the actor from
-    now on, as (promises that keep it awake, promises that its stop waits for), or None for unchanged. `refused` counts
-    the host calls that a limit refused, by its name. `logs_dropped` counts lines of this turn, `logs_told` those of
-    which the log is to say now that they were dropped. `ended_timers` are the calls of earlier timers that the guest
-    does not wait for any more. `deferred` are calls that start after the commit, `cancelled` those of this start that
-    nobody waits for any more, by their ids. Sizes in raw bytes."""
+    or to None when cancelled. `runs_trimmed` maps a cron to the `seq` below which its runs go. `connections` maps a
+    conn to its new (state, tags). `held` is what holds the actor from now on, as (promises that keep it awake, promises
+    that its stop waits for), or None for unchanged. `refused` counts the host calls that a limit refused, by its name.
+    `logs_dropped` counts lines of this turn, `logs_told` those of which the log is to say now that they were dropped.
+    `ended_timers` are the calls of earlier timers that the guest does not wait for any more. `deferred` are calls that
+    start after the commit, `cancelled` those of this start that nobody waits for any more, by their ids. Sizes in raw
+    bytes."""
 
     kv: tuple[KvOp, ...] = ()
     state: bytes | None = None
     alarms: dict[str, AlarmRow | None] = {}
+    runs_trimmed: dict[str, int] = {}
     connections: dict[str, tuple[bytes | None, tuple[str, ...]]] = {}
     outputs: tuple[Output, ...] = ()
     logs: tuple[LogLine, ...] = ()
@@ -166,9 +168,9 @@ class CommitUnit(Struct, frozen=True):
     needs a stored epoch below `epoch` and writes it; every other unit needs the same epoch; all need `hop_seq` to be
     the stored one plus one. `wake_at` is written when `alarms` or `alarms_gone` is not empty, or `claims` is set.
 
-    Order inside: kv in order; then state, alarms_gone, alarms, connections, outbox, outbox_trims, indexes,
-    connections_gone (their outbox with them), ended sessions, attempts, attempts_gone, dead letters, of which the
-    oldest `dead_letters_dropped` then go, actor change. An outbox frame moves `sent_index` and `sent_bytes` of its
+    Order inside: kv in order; then state, alarms_gone, alarms, runs_trimmed, runs, connections, outbox, outbox_trims,
+    indexes, connections_gone (their outbox with them), ended sessions, attempts, attempts_gone, dead letters, of which
+    the oldest `dead_letters_dropped` then go, actor change. An outbox frame moves `sent_index` and `sent_bytes` of its
     connection; one of a connection without a row is not kept."""
 
     actor_id: str
@@ -181,6 +183,8 @@ class CommitUnit(Struct, frozen=True):
     alarms: tuple[AlarmRow, ...] = ()
     alarms_gone: tuple[tuple[str, int], ...] = ()
     wake_at: int | None = None
+    runs_trimmed: tuple[tuple[str, int], ...] = ()
+    runs: tuple[CronRun, ...] = ()
     connections: tuple[ConnectionRow, ...] = ()
     indexes: tuple[IndexUpdate, ...] = ()
     connections_gone: tuple[str, ...] = ()

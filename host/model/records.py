@@ -15,9 +15,11 @@ __all__ = [
     "AlarmRow",
     "AttemptRow",
     "ConnectionRow",
+    "CronRun",
     "DeadLetter",
     "DurableLifecycle",
     "LETTER_PAYLOAD",
+    "Repeat",
 ]
 
 # So much of the payload of what is given up is kept.
@@ -88,10 +90,44 @@ class ConnectionRow(Struct, frozen=True):
     protocol: SocketProtocol = ""
 
 
+class Repeat(Struct, frozen=True):
+    """What makes an alarm a cron, which is set anew for its next time when it has run: an expression in a time zone, or
+    an interval (ms) from an anchor. `action` is what it runs, `history` how many of its runs are kept, `last_at` when
+    it began to run last."""
+
+    name: str
+    kind: Literal["cron", "every"]
+    action: str
+    history: int
+    expression: str = ""
+    time_zone: str = ""
+    interval: int = 0
+    anchor: int = 0
+    last_at: int | None = None
+
+
+class CronRun(Struct, frozen=True):
+    """One attempt to run a cron, or (`skipped`) `number` times in a row, up to `until`, that were not run: they came
+    while it ran, or while the host was down. `seq` counts those of one cron."""
+
+    name: str
+    seq: int
+    action: str
+    scheduled_at: int
+    started_at: int
+    finished_at: int
+    result: Literal["ok", "error", "skipped"]
+    attempt: int = 1
+    error: ErrorInfo | None = None
+    number: int = 1
+    until: int = 0
+
+
 class AlarmRow(Struct, frozen=True):
     """`scheduled_at` is what the guest asked for and never changes; `due_at` moves with retries; `fire_seq` tells one
     setting of an id from the next; `payload` is a Value. `attempt` counts the attempts that ended without a result,
-    `faults` those of them that count towards giving up: its own throws, time-outs and faults."""
+    `faults` those of them that count towards giving up: its own throws, time-outs and faults. `repeat` is there if it
+    is a cron."""
 
     alarm_id: str
     scheduled_at: int
@@ -100,6 +136,7 @@ class AlarmRow(Struct, frozen=True):
     payload: bytes
     attempt: int = 0
     faults: int = 0
+    repeat: Repeat | None = None
 
 
 class AttemptRow(Struct, frozen=True):
@@ -128,7 +165,8 @@ class DeadLetter(Struct, frozen=True):
 
 
 class ActorImage(Struct, frozen=True):
-    """All that a start needs, read in one transaction. `letters` is the number of dead letters."""
+    """All that a start needs, read in one transaction. `letters` is the number of dead letters, `runs` those that are
+    kept of its crons."""
 
     record: ActorRecord
     state: bytes | None
@@ -136,3 +174,4 @@ class ActorImage(Struct, frozen=True):
     connections: tuple[ConnectionRow, ...]
     attempts: tuple[AttemptRow, ...]
     letters: int = 0
+    runs: tuple[CronRun, ...] = ()

@@ -19,7 +19,7 @@ from host.model.effects import CommitUnit, EndedSessions, KvDelete, KvPut, Outbo
 from host.model.errors import InternalError, UnavailableError
 from host.model.identity import TokenRow
 from host.model.ports import StateReader
-from host.model.records import ActorImage, ActorRecord, AlarmRow, AttemptRow, ConnectionRow, DeadLetter
+from host.model.records import ActorImage, ActorRecord, AlarmRow, AttemptRow, ConnectionRow, CronRun, DeadLetter
 from host.model.report import ModuleReport
 from host.storage.creation import check_key, new_record
 from host.storage.cursor import check_limit, decode_cursor, encode_cursor
@@ -34,6 +34,7 @@ class _Actor:
     kv: dict[bytes, bytes] = field(default_factory=dict)
     state: bytes | None = None
     alarms: dict[str, AlarmRow] = field(default_factory=dict)
+    runs: dict[tuple[str, int], CronRun] = field(default_factory=dict)
     connections: dict[str, ConnectionRow] = field(default_factory=dict)
     outboxes: dict[str, dict[int, OutboxFrame]] = field(default_factory=dict)
     attempts: dict[tuple[str, str, int], AttemptRow] = field(default_factory=dict)
@@ -74,6 +75,10 @@ class _Actor:
                 del self.alarms[alarm_id]
         for alarm in unit.alarms:
             self.alarms[alarm.alarm_id] = alarm
+        for cron, below in unit.runs_trimmed:
+            self.runs = {place: run for place, run in self.runs.items() if place[0] != cron or place[1] >= below}
+        for run in unit.runs:
+            self.runs[(run.name, run.seq)] = run
         for row in unit.connections:
             self.connections[row.conn_id] = row
         self.apply_outbox(unit)
@@ -234,6 +239,7 @@ class MemoryDriver:
             connections=tuple(actor.connections[conn_id] for conn_id in sorted(actor.connections)),
             attempts=tuple(actor.attempts[place] for place in sorted(actor.attempts)),
             letters=len(actor.dead_letters),
+            runs=tuple(actor.runs[place] for place in sorted(actor.runs)),
         )
 
     async def commit(self, unit: CommitUnit) -> None:

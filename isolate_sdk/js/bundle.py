@@ -19,6 +19,7 @@ FILES: Final = (
     "log.js",
     "kv.js",
     "alarms.js",
+    "cron.js",
     "events.js",
     "timers.js",
     "calls.js",

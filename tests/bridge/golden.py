@@ -41,6 +41,9 @@ EVENTS: dict[str, e.Event] = {
     "socket_message_long": e.SocketMessageEvent(11, CONN, "9007199254740993", data=LONG, attempt=2),
     "socket_closed": e.SocketClosedEvent(12, CONN, 1001, "going away", True),
     "alarm": e.AlarmEvent(13, "daily", 1_700_000_000_000, Raw(b'{"k":["$Undefined",0]}'), 3),
+    "alarm_cron": e.AlarmEvent(
+        14, "$cron:tick", 1_700_000_060_000, Raw(b'{"action":"tidy","args":[1]}'), cron="tick", kind="every"
+    ),
     "completion": e.CompletionEvent(14, 5, Raw(b"null")),
     "completion_fetch": e.CompletionEvent(
         17,
@@ -79,6 +82,47 @@ CALLS: dict[str, tuple[Struct, Any]] = {
     "alarm_set": (e.AlarmSet("daily", after=5000, payload=Raw(b"[1]")), e.AlarmTime("daily", 1_700_000_005_000)),
     "alarm_set_at": (e.AlarmSet("daily", at=1_700_000_005_000), e.AlarmTime("daily", 1_700_000_005_000)),
     "alarm_cancel": (e.AlarmCancel("daily"), True),
+    "cron_set": (
+        e.CronSet(
+            "daily", "tidy", args=Raw(b"[1]"), expression="0 3 * * MON-FRI", time_zone="Europe/Berlin", history=5
+        ),
+        e.CronTime("daily", 1_700_000_005_000),
+    ),
+    "cron_set_every": (
+        e.CronSet("tick", "tidy", interval=60_000),
+        e.CronTime("tick", 1_700_000_060_000),
+    ),
+    "cron_delete": (e.CronDelete("daily"), True),
+    "cron_list": (
+        e.CronList(),
+        [
+            e.CronInfo(
+                "daily",
+                1_700_000_005_000,
+                Raw(b'{"action":"tidy","args":[1]}'),
+                5,
+                expression="0 3 * * MON-FRI",
+                time_zone="Europe/Berlin",
+                last_at=1_699_900_005_000,
+            ),
+            e.CronInfo(
+                "tick",
+                1_700_000_060_000,
+                Raw(b'{"action":"tidy","args":[]}'),
+                100,
+                interval=60_000,
+                anchor=1_700_000_000_000,
+            ),
+        ],
+    ),
+    "cron_history": (
+        e.CronHistory("daily", limit=3),
+        [
+            e.CronRunInfo("tidy", 5, 6, 6, "skipped", 0, number=2, until=9),
+            e.CronRunInfo("tidy", 1, 2, 4, "error", 2, e.CallError("user", "no", "not today")),
+            e.CronRunInfo("tidy", 1, 1, 1, "ok"),
+        ],
+    ),
     "alarm_list": (e.AlarmList(), [e.AlarmInfo("daily", 1_700_000_005_000, Raw(b"[1]"))]),
     "socket_send": (e.SocketSend(CONN, text="h\u00e9llo"), None),
     "socket_send_data": (e.SocketSend(CONN, data=b"\x00\xff"), None),

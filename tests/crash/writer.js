@@ -21,6 +21,10 @@ const everything = async (c, websocket) => {
   giveUp.abort();
   fetch("https://nowhere.example/").catch(() => {});
   c.client().nobody.get(["none"]).anything().catch(() => {});
+  await c.cron.set({ name: "scratch", expression: "0 3 * * *", timezone: "Europe/Berlin", action: "once" });
+  await c.cron.list();
+  await c.cron.history("scratch");
+  await c.cron.delete("scratch");
   c.log.info("everything");
   c.random();
   if (websocket) {

@@ -20,6 +20,7 @@ export default actor({
     at: (c, t, ...rest) => c.schedule.at(t, ...rest),
     unschedule: (c, id) => c.schedule.cancel(id),
     scheduled: (c) => c.schedule.list(),
+    scheduledOne: async (c, id) => (await c.schedule.get(id)) ?? null,
     ring(c, ...args) { c.state.rang.push(["ring", ...args]); return "ignored"; },
   },
 });
@@ -73,11 +74,14 @@ def test_a_schedule_is_an_alarm_that_runs_an_action(new_guest: NewGuest) -> None
     assert payload == {"action": "ring", "args": [1, ["$BigInt", "2"]]}
     assert guest.action("list").result == []
     assert guest.action("scheduled").result == [
-        {"id": name, "at": 100, "action": "ring", "args": [1, ["$BigInt", "2"]]}
+        {"id": name, "runAt": 100, "action": "ring", "args": [1, ["$BigInt", "2"]]}
     ]
+    assert guest.action("scheduledOne", name).result == guest.action("scheduled").result[0]
+    assert guest.action("scheduledOne", "mine").result is None
     settled = guest.one(type="alarm", alarm=alarm, scheduled_at=at, payload=payload)
     assert (settled.result, settled.error) == (None, None)
-    assert guest.host.state["rang"] == [["ring", 1, ["$BigInt", "2"]]]
+    why = {"kind": "at", "id": alarm, "scheduledAt": 100, "firedAt": guest.host.now, "attempt": 1}
+    assert guest.host.state["rang"] == [["ring", 1, ["$BigInt", "2"], why]]
 
 
 def test_a_users_payload_is_never_taken_for_a_schedule(new_guest: NewGuest) -> None:

@@ -24,6 +24,7 @@ TABLES = {
     "kv",
     "alarms",
     "connections",
+    "cron_runs",
     "events",
     "dead_letters",
     "modules",

@@ -336,6 +336,38 @@ CASES: tuple[Case, ...] = (
         "alarm_payload",
         "await c.alarms.set('a', { after: 86400000, payload: 'x'.repeat(65537) });",
     ),
+    limit_thrown(
+        "calls/crons-flood",
+        "crons",
+        "for (let i = 0; i < 20; i++) await c.cron.every({ name: 'c' + i, interval: 86400000, action: 'go' });",
+        limits={"crons": 10},
+    ),
+    limit_thrown(
+        "calls/cron-settings",
+        "cron_sets",
+        # The dearest expressions that there are: days that come once in decades, in zones that change their clocks.
+        "for (let i = 0; i < 101; i++) await c.cron.set({ name: 'c' + i % 50, expression: '0 0 * 2 1#5', "
+        "timezone: ['Australia/Lord_Howe', 'America/New_York'][i % 2], action: 'go' });",
+        limits=LONG,
+    ),
+    limit_thrown(
+        "calls/cron-name",
+        "cron_name",
+        "await c.cron.every({ name: 'c'.repeat(121), interval: 86400000, action: 'go' });",
+    ),
+    limit_thrown(
+        "calls/cron-args",
+        "cron_args",
+        "await c.cron.every({ name: 'c', interval: 86400000, action: 'go', args: ['x'.repeat(16384)] });",
+    ),
+    limit_thrown(
+        "calls/cron-interval", "cron_interval", "await c.cron.every({ name: 'c', interval: 1, action: 'go' });"
+    ),
+    limit_thrown(
+        "calls/cron-history",
+        "cron_history",
+        "await c.cron.every({ name: 'c', interval: 86400000, action: 'go', maxHistory: 101 });",
+    ),
     limit_thrown("calls/timers-flood", "timers", "for (let i = 0; i < 1001; i++) setTimeout(() => {}, 86400000);"),
     _sizes(
         "calls/action-result",

@@ -19,6 +19,7 @@ TABLES_OF_AN_ACTOR = (
     "state",
     "kv",
     "alarms",
+    "cron_runs",
     "connections",
     "outbox",
     "events",

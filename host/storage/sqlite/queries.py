@@ -18,6 +18,7 @@ from host.storage.sqlite.rows import (
     ALARM,
     ATTEMPT,
     CONNECTION,
+    CRON_RUN,
     DEAD_LETTER,
     DEFINITION,
     MODULE,
@@ -26,6 +27,7 @@ from host.storage.sqlite.rows import (
     alarm_row,
     attempt_row,
     connection_row,
+    cron_run,
     dead_letter,
     definition,
     key_text,
@@ -145,6 +147,7 @@ def hydration(actor_id: str, destroying: bool = False) -> Query[ActorImage | Non
             alarms = f"SELECT {ALARM} FROM alarms WHERE actor_id = ? ORDER BY due_at, alarm_id"
             connections = f"SELECT {CONNECTION} FROM connections WHERE actor_id = ? ORDER BY conn_id"
             attempts = f"SELECT {ATTEMPT} FROM events WHERE actor_id = ? ORDER BY kind, ref, idx"
+            runs = f"SELECT {CRON_RUN} FROM cron_runs WHERE actor_id = ? ORDER BY name, seq"
             letters = _first(conn, "SELECT count(*) FROM dead_letters WHERE actor_id = ?", actor_id)
             return ActorImage(
                 record=record,
@@ -153,6 +156,7 @@ def hydration(actor_id: str, destroying: bool = False) -> Query[ActorImage | Non
                 connections=tuple(map(connection_row, _all(conn, connections, actor_id))),
                 attempts=tuple(map(attempt_row, _all(conn, attempts, actor_id))),
                 letters=0 if letters is None else letters[0],
+                runs=tuple(map(cron_run, _all(conn, runs, actor_id))),
             )
         finally:
             conn.execute("ROLLBACK")

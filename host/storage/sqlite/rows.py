@@ -8,7 +8,7 @@ import msgspec
 
 from host.model.definitions import Definition, DefinitionOptions, Manifest, ModuleRecord
 from host.model.errors import ErrorInfo
-from host.model.records import ActorRecord, AlarmRow, AttemptRow, ConnectionRow, DeadLetter
+from host.model.records import ActorRecord, AlarmRow, AttemptRow, ConnectionRow, CronRun, DeadLetter, Repeat
 from host.model.report import ModuleReport
 from host.storage.creation import check_key
 from host.storage.values import pack, unpack
@@ -19,6 +19,7 @@ __all__ = [
     "ALARM",
     "ATTEMPT",
     "CONNECTION",
+    "CRON_RUN",
     "DEAD_LETTER",
     "DEFINITION",
     "MODULE",
@@ -29,6 +30,8 @@ __all__ = [
     "attempt_row",
     "connection_params",
     "connection_row",
+    "cron_run",
+    "cron_run_params",
     "dead_letter",
     "dead_letter_params",
     "definition",
@@ -49,7 +52,8 @@ _ACTOR = (
 )
 ACTOR = f"{_ACTOR}, input"
 ACTOR_WITHOUT_INPUT = f"{_ACTOR}, NULL"
-ALARM = "alarm_id, scheduled_at, due_at, fire_seq, payload, attempt, faults"
+ALARM = "alarm_id, scheduled_at, due_at, fire_seq, payload, attempt, faults, repeat"
+CRON_RUN = "name, seq, action, scheduled_at, started_at, finished_at, result, attempt, error, number, until"
 ATTEMPT = "kind, ref, idx, attempt, faults"
 CONNECTION = (
     "conn_id, gateway_id, request_id, generation, msg_index, path, opened_at, last_seen_at, settled_ahead, sent_index, "
@@ -66,6 +70,7 @@ _texts = _key
 _numbers = msgspec.json.Decoder(tuple[int, ...]).decode
 _headers = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
 _error = msgspec.json.Decoder(ErrorInfo).decode
+_repeat = msgspec.json.Decoder(Repeat).decode
 _manifest = msgspec.json.Decoder(Manifest).decode
 _report = msgspec.json.Decoder(ModuleReport).decode
 _options = msgspec.json.Decoder(DefinitionOptions).decode
@@ -115,7 +120,8 @@ def actor_record(row: Row) -> ActorRecord:
 
 
 def alarm_row(row: Row) -> AlarmRow:
-    return AlarmRow(row[0], row[1], row[2], row[3], unpack(row[4]), row[5], row[6])
+    repeat = None if row[7] is None else _repeat(row[7])
+    return AlarmRow(row[0], row[1], row[2], row[3], unpack(row[4]), row[5], row[6], repeat)
 
 
 def alarm_params(actor_id: str, alarm: AlarmRow) -> Row:
@@ -128,6 +134,32 @@ def alarm_params(actor_id: str, alarm: AlarmRow) -> Row:
         pack(alarm.payload),
         alarm.attempt,
         alarm.faults,
+        None if alarm.repeat is None else dump(alarm.repeat),
+    )
+
+
+def cron_run(row: Row) -> CronRun:
+    name, seq, action, scheduled_at, started_at, finished_at, result, attempt, error, number, until = row
+    return CronRun(
+        name, seq, action, scheduled_at, started_at, finished_at, result, attempt,
+        None if error is None else _error(error), number, until,
+    )  # fmt: skip
+
+
+def cron_run_params(actor_id: str, run: CronRun) -> Row:
+    return (
+        actor_id,
+        run.name,
+        run.seq,
+        run.action,
+        run.scheduled_at,
+        run.started_at,
+        run.finished_at,
+        run.result,
+        run.attempt,
+        None if run.error is None else dump(run.error),
+        run.number,
+        run.until,
     )
 
 

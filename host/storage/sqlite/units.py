@@ -18,6 +18,7 @@ from host.storage.sqlite.rows import (
     Row,
     alarm_params,
     connection_params,
+    cron_run_params,
     dead_letter_params,
     dump,
     dump_list,
@@ -39,10 +40,15 @@ _fences = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
 _STATE = "INSERT INTO state (actor_id, value) VALUES (?, ?) ON CONFLICT (actor_id) DO UPDATE SET value = excluded.value"
 _ALARM_GONE = "DELETE FROM alarms WHERE actor_id = ? AND alarm_id = ? AND fire_seq = ?"
 _ALARM = (
-    "INSERT INTO alarms (actor_id, alarm_id, scheduled_at, due_at, fire_seq, payload, attempt, faults) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (actor_id, alarm_id) DO UPDATE SET "
+    "INSERT INTO alarms (actor_id, alarm_id, scheduled_at, due_at, fire_seq, payload, attempt, faults, repeat) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (actor_id, alarm_id) DO UPDATE SET "
     "scheduled_at = excluded.scheduled_at, due_at = excluded.due_at, fire_seq = excluded.fire_seq, "
-    "payload = excluded.payload, attempt = excluded.attempt, faults = excluded.faults"
+    "payload = excluded.payload, attempt = excluded.attempt, faults = excluded.faults, repeat = excluded.repeat"
+)
+_RUNS_TRIMMED = "DELETE FROM cron_runs WHERE actor_id = ? AND name = ? AND seq < ?"
+_RUN = (
+    "INSERT INTO cron_runs (actor_id, name, seq, action, scheduled_at, started_at, finished_at, result, attempt, "
+    "error, number, until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _CONNECTION = (
     "INSERT INTO connections (actor_id, conn_id, gateway_id, request_id, generation, msg_index, path, opened_at, "
@@ -114,7 +120,7 @@ _CHANGE = (
 )
 
 # As `CommitUnit` says: KV comes before these, the connections' indexes between them, the actor's row after them.
-_BEFORE_INDEXES = (_STATE, _ALARM_GONE, _ALARM, _CONNECTION, _OUTBOX, _SENT, _OUTBOX_TRIM)
+_BEFORE_INDEXES = (_STATE, _ALARM_GONE, _ALARM, _RUNS_TRIMMED, _RUN, _CONNECTION, _OUTBOX, _SENT, _OUTBOX_TRIM)
 _AFTER_INDEXES = (
     _CONNECTION_GONE,
     _OUTBOX_GONE,
@@ -214,6 +220,10 @@ def _collect(unit: CommitUnit, batches: dict[str, list[Row]]) -> None:
         add(_ALARM_GONE, ((actor, *gone) for gone in unit.alarms_gone))
     if unit.alarms:
         add(_ALARM, (alarm_params(actor, alarm) for alarm in unit.alarms))
+    if unit.runs_trimmed:
+        add(_RUNS_TRIMMED, ((actor, *trimmed) for trimmed in unit.runs_trimmed))
+    if unit.runs:
+        add(_RUN, (cron_run_params(actor, run) for run in unit.runs))
     if unit.connections:
         add(_CONNECTION, (connection_params(actor, row) for row in unit.connections))
     if unit.outbox:

@@ -40,6 +40,7 @@ def size_of(unit: CommitUnit) -> int:
         size += len(unit.state)
     for alarm in unit.alarms:
         size += _ROW_BYTES + len(alarm.payload)
+    size += _ROW_BYTES * len(unit.runs)
     for row in unit.connections:
         size += 2 * _ROW_BYTES + len(row.state or b"") + len(row.params or b"")
     for frame in unit.outbox:

@@ -55,6 +55,11 @@ const scheduleAction = (when, action, args) => {
   return id;
 };
 
+const scheduledAction = (row) => {
+  const { action, args } = native.revive(row.payload, 1);
+  return { id: row.alarm, action, args, runAt: row.at };
+};
+
 const schedule = freeze({
   async after(ms, action, ...args) {
     return scheduleAction(`"after":${wholeNumber(ms, 'ms')}`, action, args);
@@ -66,12 +71,15 @@ const schedule = freeze({
     if (typeof id !== 'string' || !startsWith(id, SCHEDULED)) return false;
     return call(`{"call":"alarm_cancel","alarm":${native.quote(id)}}`);
   },
+  async get(id) {
+    const rows = alarmRows();
+    for (let i = 0; i < rows.length; i++) if (rows[i].alarm === id && startsWith(id, SCHEDULED)) return scheduledAction(rows[i]);
+    return undefined;
+  },
   async list() {
     const rows = alarmRows(), found = [];
     for (let i = 0; i < rows.length; i++) {
-      if (!startsWith(rows[i].alarm, SCHEDULED)) continue;
-      const payload = native.revive(rows[i].payload, 1);
-      append(found, { id: rows[i].alarm, at: rows[i].at, action: payload.action, args: payload.args });
+      if (startsWith(rows[i].alarm, SCHEDULED)) append(found, scheduledAction(rows[i]));
     }
     return found;
   },

@@ -24,7 +24,7 @@ const c = {
   get aborted() { return stopping; },
   get queue() { throw notAvailable('c.queue'); },
   get db() { throw notAvailable('c.db'); },
-  kv, schedule, alarms, log,
+  kv, schedule, cron, alarms, log,
   broadcast(name, ...args) { broadcast(name, args); },
   random() { return random(); },
   sleep() { call('{"call":"sleep"}'); },

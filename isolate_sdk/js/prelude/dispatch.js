@@ -77,7 +77,11 @@ const socketClosed = async (ev) => {
 
 const alarm = (ev) => {
   const payload = native.revive(ev.payload, 0);
-  if (startsWith(ev.alarm, SCHEDULED)) return runAction(c, payload.action, payload.args);
+  if (hasOwn(ev, 'cron') || startsWith(ev.alarm, SCHEDULED)) {
+    const args = isArray(payload.args) ? copyList(payload.args) : [];
+    append(args, fireInfo(ev));
+    return runAction(c, payload.action, args);
+  }
   const { onAlarm } = definition.hooks;
   if (!onAlarm) throw bridgeError('actor', 'no_alarm_handler', 'this actor has no onAlarm');
   return onAlarm(c, {
