@@ -22,6 +22,7 @@ class FakeHost:
         self.kv: dict[bytes, bytes] = {}
         self.state: Any = None
         self.alarms: dict[str, tuple[int, Any]] = {}
+        self.events: list[tuple[str, str, Any]] = []
         self.sent: list[tuple[str, str | bytes]] = []
         self.closed: list[tuple[str, int, str]] = []
         self.conn_states: dict[str, Any] = {}
@@ -97,6 +98,11 @@ class FakeHost:
                 self.sent.append((call.conn, data(call.data) if call.text is msgspec.UNSET else str(call.text)))
             case env.SocketClose():
                 self.closed.append((call.conn, call.code, call.reason))
+            case env.EventSend():
+                self.events.append((call.conn, call.name, msgspec.json.decode(call.args)))
+            case env.EventBroadcast():
+                self.events.append(("*", call.name, msgspec.json.decode(call.args)))
+                return 1
             case env.SocketSetState():
                 self.conn_states[call.conn] = msgspec.json.decode(call.state)
             case env.SocketSetTags():

@@ -201,6 +201,16 @@ class Guest:
     def open(self, conn: str = "c1", path: str = "/", **more: Any) -> Settled:
         return self.one(type="socket_opened", conn=conn, path=path, headers=[], hibernatable=True, **more)
 
+    def connect(self, conn: str = "c1", **more: Any) -> Settled:
+        return self.open(conn, "/", protocol="connect", **more)
+
+    def via(self, conn: str, name: str, *args: Any) -> Settled:
+        """An action over a connection."""
+        return self.one(type="action", name=name, args=list(args), conn=conn)
+
+    def gone(self, conn: str = "c1") -> Settled:
+        return self.one(type="socket_closed", conn=conn, code=1000, reason="", clean=True)
+
     def message(self, text: str, conn: str = "c1", index: int = 1) -> Settled:
         return self.one(type="socket_message", conn=conn, index=index, text=text)
 
