@@ -13,7 +13,7 @@ from host.bridge.envelopes import CallError
 from host.model.errors import MASKED_MESSAGE, ErrorInfo
 from host.model.limits import Limits
 from host.model.records import LETTER_PAYLOAD, AlarmRow, DeadLetter
-from host.model.tunnel import ActionReply, HttpReply, SocketMessage
+from host.model.tunnel import ActionReply, HttpReply, SocketMessage, Subscription
 
 __all__ = ["error_of", "failed", "letter", "too_long"]
 
@@ -31,10 +31,11 @@ MAX_DETAIL = 16 * 1024
 STUCK = ErrorInfo("guest", "stuck", "the handler waits for something that this actor never started")
 
 
-def error_of(error: CallError, limits: Limits) -> tuple[ErrorInfo, str | None]:
+def error_of(error: CallError, limits: Limits, entry: Entry | None = None) -> tuple[ErrorInfo, str | None]:
     """What a guest raised, as clients see it, and the detail for the log. The group `user` passes, if its code is one
     that can stand in a close reason and a counter, with so much of its message as a message may be; and so do the two
-    that an SDK says of its caller. Everything else is masked: a guest cannot forge the host's own errors."""
+    that an SDK says of its caller, and, where `entry` asks to subscribe, that it may not. Everything else is masked: a
+    guest cannot forge the host's own errors."""
     metadata = None if error.metadata is UNSET else bytes(error.metadata)
     message = _cut(error.message, MAX_MESSAGE)
     if error.group == "user":
@@ -44,6 +45,8 @@ def error_of(error: CallError, limits: Limits) -> tuple[ErrorInfo, str | None]:
             return ErrorInfo("user", error.code, message, metadata=metadata), None
         shown = f"the code {error.code[:80]!r} is not 1 to 64 of A-Z a-z 0-9 _ . -"
         return ErrorInfo("user", ANY_USER_ERROR, message, metadata=metadata), shown
+    if (error.group, error.code) == ("auth", "forbidden") and entry is not None and _subscribes(entry):
+        return ErrorInfo("auth", "forbidden", message), None
     if (error.group, error.code) in OF_THE_SDK:
         if metadata is not None and len(metadata) > limits.error_metadata:
             return too_long("error_metadata", len(metadata), limits.error_metadata), message
@@ -52,6 +55,10 @@ def error_of(error: CallError, limits: Limits) -> tuple[ErrorInfo, str | None]:
     if metadata is not None:
         detail += "\n" + metadata[:MAX_DETAIL].decode("utf-8", "replace")
     return ErrorInfo("internal", "internal_error", MASKED_MESSAGE), _cut(detail, MAX_DETAIL)
+
+
+def _subscribes(entry: Entry) -> bool:
+    return isinstance(entry.payload, SocketMessage) and isinstance(entry.payload.data, Subscription)
 
 
 def _cut(text: str, size: int) -> str:

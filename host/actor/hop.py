@@ -405,7 +405,7 @@ class HopRunner:
     def _settlement(self, entry: Entry, settled: Settled, reply: Reply) -> Settlement:
         raised = reply.error(settled)
         if raised is not None:
-            return failed(entry, *error_of(raised, self._limits))
+            return failed(entry, *error_of(raised, self._limits, entry))
         if entry.kind is Kind.ACTION or entry.call is not None:
             # its size first: looking into it takes time in which nobody else runs
             if reply.size(settled) > self._limits.action:

@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Raw
 
+from host.actor.entries import Entry, Kind
 from host.actor.failures import MAX_DETAIL, MAX_MESSAGE, error_of
 from host.bridge.envelopes import CallError
 from host.model.errors import HTTP_STATUS, MASKED_MESSAGE, ErrorInfo
 from host.model.limits import Limits
+from host.model.tunnel import ActionRequest, SocketMessage, Subscription
 
 LIMITS = Limits()
 
@@ -37,6 +39,15 @@ def test_no_code_of_the_host_can_be_forged() -> None:
             group, code = name.split("/")
             shown, _ = error_of(CallError(group, code, "forged"), LIMITS)
             assert shown.name == "internal/internal_error"
+
+
+def test_only_who_wants_to_subscribe_is_told_that_it_may_not() -> None:
+    refused = CallError("auth", "forbidden", "not you")
+    wish = Entry(Kind.MESSAGE, SocketMessage("a", "c", 1, Subscription("secret", on=True)))
+    assert error_of(refused, LIMITS, wish) == (ErrorInfo("auth", "forbidden", "not you"), None)
+    asked = Entry(Kind.MESSAGE, SocketMessage("a", "c", 1, ActionRequest(1, "go", b"[]")))
+    for other in (asked, Entry(Kind.MESSAGE, SocketMessage("a", "c", 1, "raw")), Entry(Kind.START), None):
+        assert error_of(refused, LIMITS, other)[0].name == "internal/internal_error"
 
 
 @pytest.mark.parametrize("code", ["action_not_found", "validation_error"])
