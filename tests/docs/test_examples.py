@@ -67,6 +67,23 @@ async def test_the_tour_of_the_sdk_works(new_data_dir: Callable[[], Path]) -> No
             assert "sleptAt" in (await host.http.get(f"/gateway/{actor}/request/state")).json()
 
 
+async def test_the_talk_of_the_python_client_goes_as_its_page_says(new_data_dir: Callable[[], Path]) -> None:
+    ((_, program),) = fences(ROOT / "docs" / "python-client.md", "python", "# file:")
+    names: dict[str, Any] = {}
+    exec(compile(program, "talk.py", "exec"), names)
+    with anyio.fail_after(20):
+        async with start_host(new_data_dir()) as host:
+            await host.deploy("rooms", MODULES["rooms.js"].encode())
+            assert await names["main"](host.url) == [
+                1,
+                ["hello"],
+                ["hello"],
+                2,
+                ("said", "ada", "over a socket"),
+                "user/empty",
+            ]
+
+
 async def test_the_program_that_embeds_a_host_serves_it_below_its_prefix(
     new_data_dir: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
