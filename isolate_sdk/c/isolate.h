@@ -7,7 +7,9 @@
 //     void on_event(iso_event *event) { if (iso_is(event->type, "action")) iso_text_result(event, iso_lit("hello")); }
 //
 // `on_event` is called once per delivered event and settles it before it returns: with `event->result` (JSON; empty is
-// null) or with an error. Completions settle nothing. The codec is `json`, so every buffer is base64 text.
+// null) or with an error. An event that waits for a call (iso_fetch, iso_actor_call) is put off with iso_later, and settled
+// with iso_settle when the completion of the call has come; completions settle nothing themselves. The codec is `json`, so
+// every buffer is base64 text.
 //
 // Memory is one arena that starts again with every turn: nothing from here outlives the reply. What must last goes into
 // variables of the guest (until the actor sleeps) or into KV (for good). Malformed JSON from the host cannot happen; a
@@ -53,6 +55,7 @@ typedef struct {
   iso_str id;      // as it stands in the JSON
   iso_buf result;  // JSON; empty means null
   iso_buf error;   // JSON of {"group","code","message"}; wins over the result
+  bool later;      // put off: it does not settle now
 } iso_event;
 
 // Defined by the guest.
@@ -381,6 +384,40 @@ static inline bool iso_destroy(void) {
   return iso_call(&q, 0).p != 0;
 }
 
+// --- calls that complete later ---------------------------------------------------------------------------------------
+
+// Each gives the id that its completion will carry as "call", or 0 if the host refused it. They start when this turn is
+// saved; the completion has "result" or "error", and after a fetch "body".
+static inline int64_t iso_call_later_(const iso_buf *q) { return iso_int(iso_member(iso_call(q, 0), "call")); }
+
+// `body` may be empty.
+static inline int64_t iso_fetch(iso_str method, iso_str url, iso_str body) {
+  iso_buf q = {0};
+  iso_puts(&q, "{\"call\":\"fetch\",\"method\":");
+  iso_put_text(&q, method);
+  iso_puts(&q, ",\"url\":");
+  iso_put_text(&q, url);
+  iso_puts(&q, ",\"body\":");
+  iso_put_bytes(&q, body);
+  iso_puts(&q, "}");
+  return iso_call_later_(&q);
+}
+
+// The actor of a name and a key of one part, made if there is none; `args` is a JSON array.
+static inline int64_t iso_actor_call(iso_str name, iso_str key, iso_str action, iso_str args) {
+  iso_buf q = {0};
+  iso_puts(&q, "{\"call\":\"actor_call\",\"method\":\"getOrCreate\",\"name\":");
+  iso_put_text(&q, name);
+  iso_puts(&q, ",\"key\":[");
+  iso_put_text(&q, key);
+  iso_puts(&q, "],\"action\":");
+  iso_put_text(&q, action);
+  iso_puts(&q, ",\"args\":");
+  iso_put(&q, args);
+  iso_puts(&q, "}");
+  return iso_call_later_(&q);
+}
+
 // --- settling -------------------------------------------------------------------------------------------------------
 
 static inline void iso_text_result(iso_event *event, iso_str text) { iso_put_text(&event->result, text); }
@@ -398,6 +435,30 @@ static inline void iso_fail(iso_event *event, iso_str group, iso_str code, iso_s
   iso_puts(&event->error, "}");
 }
 
+// How many events are put off, and what this turn settles of them.
+static uint64_t iso_pending_;
+static iso_buf iso_settled_;
+
+// The event settles in a later turn: gives its id, which a variable of the guest keeps until then.
+static inline int64_t iso_later(iso_event *event) {
+  if (!event->later) iso_pending_++;
+  event->later = true;
+  return iso_int(event->id);
+}
+
+// Settles an event that was put off, once: with a result, or with an error if that is not empty; both are JSON.
+static inline void iso_settle(int64_t id, iso_str result, iso_str error) {
+  iso_buf *b = &iso_settled_;
+  iso_pending_--;
+  if (b->n) iso_puts(b, ",");
+  iso_puts(b, "{\"event\":");
+  iso_put_int(b, id);
+  if (error.n) iso_puts(b, ",\"error\":");
+  else if (result.n) iso_puts(b, ",\"result\":");
+  iso_put(b, error.n ? error : result);
+  iso_puts(b, "}");
+}
+
 // --- exports --------------------------------------------------------------------------------------------------------
 
 ISOLATE_EXPORT("isolate_alloc") void *isolate_alloc_(uint32_t len) {
@@ -410,11 +471,12 @@ ISOLATE_EXPORT("isolate_deliver") uint64_t isolate_deliver_(const char *p, uint3
   iso_buf reply = {0};
   uint32_t cursor = 0;
   bool first = true;
+  iso_settled_ = (iso_buf){0};
   iso_puts(&reply, "{\"settled\":[");
   while (iso_next(events, &cursor, &raw)) {
     iso_event event = {.raw = raw, .type = iso_text(iso_member(raw, "type")), .id = iso_member(raw, "id")};
     on_event(&event);
-    if (iso_is(event.type, "completion")) continue;
+    if (event.later || iso_is(event.type, "completion")) continue;
     if (!first) iso_puts(&reply, ",");
     first = false;
     iso_puts(&reply, "{\"event\":");
@@ -428,7 +490,11 @@ ISOLATE_EXPORT("isolate_deliver") uint64_t isolate_deliver_(const char *p, uint3
     }
     iso_puts(&reply, "}");
   }
-  iso_puts(&reply, "],\"pending\":0}");
+  if (iso_settled_.n && !first) iso_puts(&reply, ",");
+  iso_put(&reply, iso_slice(&iso_settled_));
+  iso_puts(&reply, "],\"pending\":");
+  iso_put_int(&reply, (int64_t)iso_pending_);
+  iso_puts(&reply, "}");
   return (uint64_t)(uintptr_t)reply.p << 32 | reply.n;
 }
 

@@ -96,9 +96,47 @@ declare module "isolate" {
     waitUntil(promise: unknown): void;
     /** Writes the state now instead of at the end of the turn. */
     saveState(): void;
-    /** Not available yet: throws. */
-    client(): never;
+    /** Other actors of this namespace. */
+    client(): Client;
+    /** In an action that another actor called: which one, as the host says. */
+    readonly caller: { readonly actorId: string; readonly name: string } | undefined;
   }
+
+  export type Key = string | string[];
+
+  export interface CallOptions {
+    /** Gives the call up: its promise rejects with the signal's reason. What it has begun already goes on. */
+    signal?: AbortSignal;
+    /** In ms; at most the limit `call_timeout`. */
+    timeout?: number;
+  }
+
+  /** Calls that are not caught carry on the other actor's UserError; others are `HostError`s. */
+  export interface ActorHandleBase {
+    action<T = any>(call: { name: string; args?: Value[] } & CallOptions): Promise<T>;
+    /** The actor's id; it is made if the handle makes one. */
+    resolve(): Promise<string>;
+  }
+
+  export type ActorHandle = ActorHandleBase & { [action: string]: (...args: any[]) => Promise<any> };
+
+  export interface NamedActors {
+    /** Calls are `actor/not_found` while there is none. */
+    get(key?: Key, options?: { signal?: AbortSignal }): ActorHandle;
+    /** The first call makes the actor if there is none. */
+    getOrCreate(key?: Key, options?: { signal?: AbortSignal; createWithInput?: Value }): ActorHandle;
+    getForId(actorId: string, options?: { signal?: AbortSignal }): ActorHandle;
+    /** `actor/duplicate_key` if the key has one. */
+    create(key?: Key, options?: { signal?: AbortSignal; input?: Value }): Promise<ActorHandle>;
+  }
+
+  /** `client.NAME` are the actors of a name. */
+  export type Client = {
+    get(name: string, key?: Key, options?: { signal?: AbortSignal }): ActorHandle;
+    getOrCreate(name: string, key?: Key, options?: { signal?: AbortSignal; createWithInput?: Value }): ActorHandle;
+    getForId(name: string, actorId: string, options?: { signal?: AbortSignal }): ActorHandle;
+    create(name: string, key?: Key, options?: { signal?: AbortSignal; input?: Value }): Promise<ActorHandle>;
+  } & { readonly [name: string]: NamedActors };
 
   export interface MessageEventLike {
     readonly type: "message";

@@ -17,6 +17,7 @@ from tests.isolate_sdk.frames import join_frame, split_frame
 from tests.isolate_sdk.guest import Guest, Settled
 
 SOURCE = Path(__file__).parent / "counter.c"
+RELAY = SOURCE.with_name("relay.c")
 
 
 class JsonHost(FakeHost):
@@ -50,7 +51,7 @@ class JsonGuest(Guest):
             self.next_event += 1
         out = self._packed("isolate_deliver", msgspec.json.encode({"turn": 1, "now": 5, "events": list(events)}))
         reply = msgspec.json.decode(out, type=env.TurnReply)
-        assert reply.pending == 0
+        self.pending = reply.pending
         return [msgspec.json.decode(msgspec.json.encode(one), type=Settled) for one in reply.settled]
 
     def act(self, name: str, *args: Any) -> Settled:
@@ -118,3 +119,42 @@ def test_it_asks_for_its_end(guest: JsonGuest) -> None:
     assert guest.host.calls[-1] == "destroy"
     guest.host.refuse["destroy"] = -2
     assert guest.act("end").result is False
+
+
+@pytest.fixture
+def relay(wasm_engine: wasmtime.Engine, tmp_path: Path) -> JsonGuest:
+    module = isolate_sdk.compile_guest(RELAY, tmp_path / "relay.wasm").read_bytes()
+    return JsonGuest(wasm_engine, wasmtime.Module(wasm_engine, module), JsonHost())
+
+
+def begun(guest: JsonGuest, name: str, *args: Any) -> tuple[int, Any, bytes]:
+    assert guest.turn_of({"type": "action", "name": name, "args": list(args)}) == []
+    return guest.host.deferred[-1]
+
+
+def test_an_action_that_waits_for_a_call_settles_when_it_completes(relay: JsonGuest) -> None:
+    call, sent, body = begun(relay, "get", "https://a.example/?x=1", "the body")
+    assert isinstance(sent, env.Fetch)
+    assert (sent.url, sent.method, body, relay.pending) == ("https://a.example/?x=1", "POST", b"the body", 1)
+    other, asked, _ = begun(relay, "say", "lobby", 2)
+    assert isinstance(asked, env.ActorCall)
+    assert (asked.name, asked.key, asked.method, asked.action) == ("room", ["lobby"], "getOrCreate", "say")
+    assert relay.pending == 2
+    # In whatever order they complete.
+    (settled,) = relay.turn_of({"type": "completion", "call": other, "result": {"heard": [1]}})
+    assert (settled.event, settled.result, relay.pending) == (2, {"heard": [1]}, 1)
+    data = base64.b64encode(b"hello").decode()
+    (settled,) = relay.turn_of({"type": "completion", "call": call, "result": {"status": 200}, "body": data})
+    assert (settled.event, settled.result, relay.pending) == (1, "hello", 0)
+
+
+def test_an_error_of_a_call_becomes_that_of_its_action_beside_what_settles_at_once(relay: JsonGuest) -> None:
+    call, _, _ = begun(relay, "say", "lobby")
+    relay.host.refuse["actor_call"] = -2
+    error = {"group": "user", "code": "full", "message": "no room"}
+    settled = relay.turn_of(
+        {"type": "action", "name": "say", "args": ["x"]},
+        {"type": "completion", "call": call, "error": error},
+    )
+    assert [(one.event, one.error["code"]) for one in settled] == [(2, "refused"), (1, "full")]
+    assert relay.pending == 0
