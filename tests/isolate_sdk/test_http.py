@@ -120,7 +120,7 @@ def test_headers_are_sorted_and_joined_for_reading(new_guest: NewGuest) -> None:
     [
         ("/none", "must return a Response"),
         ("/missing", "must return a Response"),
-        ("/stream", "streams are not supported"),
+        ("/stream", "must be a string, bytes, a stream"),
         ("/badHeader", "not a name of a header"),
         ("/inject", "line break"),
         ("/status", "from 200 to 599"),

@@ -100,12 +100,21 @@ const connParams = (made) => {
   }
 };
 
+// An answer goes out in one piece: one whose body is a stream waits for its end.
+const whole = (value) => (isPromiseLike(value) || isStreamed(value) ? wholeLater(value) : value);
+
+const wholeLater = async (value) => {
+  const response = await value;
+  if (isStreamed(response)) await collectBody(response);
+  return response;
+};
+
 const request = (ev) => {
   const { onRequest } = definition.hooks;
   if (!onRequest) throw bridgeError('actor', 'action_not_found', 'this actor has no onRequest');
   const bytes = native.bytes(ev.body, 0);
   const made = receivedRequest(ev.method, actorUrl(ev.path), headersFrom(ev.headers), bytes.length ? bytes : null);
-  return viaHttp(connParams(made), fromRequest(made), (context) => onRequest(context, made));
+  return viaHttp(connParams(made), fromRequest(made), (context) => whole(onRequest(context, made)));
 };
 
 const handle = (ev) => {

@@ -18,6 +18,7 @@ const fetchOutside = async (input, init) => {
   const request = new Request(input, init), options = given(init);
   const redirect = options.redirect === undefined ? 'follow' : options.redirect;
   if (!REDIRECT_MODES.includes(redirect)) throw new PTypeError('redirect must be follow, error or manual');
+  await collectBody(request);
   const pairs = headerPairs(request.headers), bytes = bodyBytes(request);
   let headers = '';
   for (let i = 0; i < pairs.length; i++)

@@ -1,49 +1,5 @@
-// Request and Response with buffered bodies.
+// Request and Response.
 const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const NO_BYTES = new PUint8Array(0);
-
-// The bytes and the content type of what may be a body.
-const bodyOf = (init) => {
-  if (init === undefined || init === null) return { bytes: null, type: null };
-  if (typeof init === 'string') return { bytes: native.encode(init), type: 'text/plain;charset=UTF-8' };
-  if (init instanceof URLSearchParams)
-    return { bytes: native.encode(`${init}`), type: 'application/x-www-form-urlencoded;charset=UTF-8' };
-  const bytes = native.copy(init);
-  if (bytes !== undefined) return { bytes, type: null };
-  if (native.classOf(init) === 'other' || native.classOf(init) === 'function')
-    throw new PTypeError('a body must be a string, bytes or URLSearchParams: streams are not supported');
-  return { bytes: native.encode(`${init}`), type: 'text/plain;charset=UTF-8' };
-};
-
-let bodyBytes, setBody;
-
-class Body {
-  #bytes = null;
-  #used = false;
-  get bodyUsed() { return this.#used; }
-  get body() { return null; }
-  #take() {
-    if (this.#used) throw new PTypeError('the body has been read already');
-    if (this.#bytes !== null) this.#used = true;
-    return this.#bytes === null ? NO_BYTES : this.#bytes;
-  }
-  async text() {
-    const bytes = this.#take();
-    return native.decode(bytes, bytes[0] === 239 && bytes[1] === 187 && bytes[2] === 191 ? 3 : 0, bytes.length, false);
-  }
-  async json() { return parseJson(await this.text()); }
-  async bytes() { return native.copy(this.#take()); }
-  async arrayBuffer() { return bufferOf(native.copy(this.#take())); }
-  async formData() { throw notAvailable('formData()'); }
-  async blob() { throw notAvailable('blob()'); }
-  static {
-    setBody = (target, bytes) => { target.#bytes = bytes; };
-    bodyBytes = (target) => {
-      if (target.#used) throw new PTypeError('the body has been read already');
-      return target.#bytes;
-    };
-  }
-}
 
 // What `received` hands to the constructor instead of arguments; nothing of it is parsed again.
 let arrived = null;
@@ -70,17 +26,17 @@ class Request extends Body {
     this.#method = /^(get|head|post|put|delete|options|patch)$/i.test(method) ? upper(method) : method;
     this.#headers = new Headers(given.headers === undefined ? (from ? from.#headers : undefined) : given.headers);
     if (given.signal) this.#signal = given.signal;
-    const { bytes, type } = given.body === undefined && from ? { bytes: bodyBytes(from), type: null } : bodyOf(given.body);
-    if (bytes !== null && (this.#method === 'GET' || this.#method === 'HEAD'))
+    const { content, type } = given.body === undefined && from ? { content: bodyBytes(from), type: null } : bodyOf(given.body);
+    if (content !== null && (this.#method === 'GET' || this.#method === 'HEAD'))
       throw new PTypeError(`a ${this.#method} request has no body`);
-    setBody(this, bytes);
+    setBody(this, content);
     if (type !== null && !this.#headers.has('content-type')) this.#headers.append('content-type', type);
   }
   get method() { return this.#method; }
   get url() { return this.#url; }
   get headers() { return this.#headers; }
   get signal() { return (this.#signal ??= new AbortController().signal); }
-  clone() { return receivedRequest(this.#method, this.#url, new Headers(this.#headers), bodyBytes(this)); }
+  clone() { return receivedRequest(this.#method, this.#url, new Headers(this.#headers), teeBody(this)); }
   // Of an event: method, path and headers were checked by the host.
   static received(method, url, headers, bytes) {
     arrived = { method, url, headers, bytes };
@@ -120,10 +76,10 @@ class Response extends Body {
       throw new PRangeError('the status of a response must be an integer from 200 to 599');
     this.#statusText = given.statusText === undefined ? '' : `${given.statusText}`;
     this.#headers = new Headers(given.headers);
-    const { bytes, type } = bodyOf(body);
-    if (bytes !== null && NULL_BODY.includes(this.#status))
+    const { content, type } = bodyOf(body);
+    if (content !== null && NULL_BODY.includes(this.#status))
       throw new PTypeError(`a response with status ${this.#status} has no body`);
-    setBody(this, bytes);
+    setBody(this, content);
     if (type !== null && !this.#headers.has('content-type')) this.#headers.append('content-type', type);
   }
   get status() { return this.#status; }
@@ -134,7 +90,7 @@ class Response extends Body {
   get url() { return this.#url; }
   get redirected() { return this.#redirected; }
   clone() {
-    const copy = receivedResponse(this.#status, new Headers(this.#headers), bodyBytes(this), this.#url, this.#redirected);
+    const copy = receivedResponse(this.#status, new Headers(this.#headers), teeBody(this), this.#url, this.#redirected);
     copy.#statusText = this.#statusText;
     return copy;
   }
