@@ -31,6 +31,12 @@ declare module "isolate" {
     list(prefix: string | Bytes | null, options: KvListOptions & { type: "binary" }): Promise<[string, Uint8Array][]>;
     list(prefix: string | Bytes | null, options: KvListOptions & { type: "arrayBuffer" }): Promise<[string, ArrayBuffer][]>;
     deleteRange(start: string | Bytes, end: string | Bytes): Promise<void>;
+    /** RivetKit's words for the same; null where there is none. */
+    batchPut(entries: [string | Bytes, string | Bytes][]): Promise<void>;
+    batchGet(keys: (string | Bytes)[]): Promise<(Uint8Array | null)[]>;
+    batchDelete(keys: (string | Bytes)[]): Promise<void>;
+    listPrefix(prefix: string | Bytes, options?: KvListOptions): Promise<[string, string][]>;
+    listRange(start: string | Bytes, end: string | Bytes, options?: KvListOptions): Promise<[string, string][]>;
   }
 
   export interface KvListOptions {

@@ -2,6 +2,9 @@
 let vars, stopping = false, stopSignal = null;
 const identity = { actorId: '', name: '', key: freeze([]) };
 
+// There is one place here; RivetKit calls its first one so.
+const REGION = 'default';
+
 const c = {
   get state() { return trackedState(); },
   set state(value) { setState(value); },
@@ -22,8 +25,14 @@ const c = {
     return stopSignal;
   },
   get aborted() { return stopping; },
+  get region() { return REGION; },
+  // Of older actors of RivetKit: there, too, they do nothing any more.
+  get preventSleep() { return false; },
+  setPreventSleep() {},
   get queue() { throw notAvailable('c.queue'); },
   get db() { throw notAvailable('c.db'); },
+  get run() { throw notAvailable('c.run'); },
+  actorRuntimeSocket() { throw notAvailable('c.actorRuntimeSocket()'); },
   kv, schedule, cron, alarms, log,
   broadcast(name, ...args) { broadcast(name, args); },
   random() { return random(); },

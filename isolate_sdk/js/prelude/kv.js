@@ -52,4 +52,16 @@ const kv = freeze({
   async deleteRange(start, end) {
     call(`{"call":"kv_delete_range","start":${field(start, 'start')},"end":${field(end, 'end')}}`);
   },
+  // RivetKit's words for the same. Its batches are of bytes, and have null for what is missing.
+  batchPut(entries) { return kv.put(entries); },
+  async batchGet(keys) {
+    const found = await kv.get(keys, BINARY), values = [];
+    for (let i = 0; i < found.length; i++) append(values, found[i] === undefined ? null : found[i]);
+    return values;
+  },
+  batchDelete(keys) { return kv.delete(keys); },
+  listPrefix(prefix, options) { return kv.list(prefix, options); },
+  listRange(start, end, options) { return kv.list(null, { ...options, start, end }); },
 });
+
+const BINARY = { __proto__: null, type: 'binary' };

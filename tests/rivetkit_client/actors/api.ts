@@ -41,6 +41,18 @@ export default actor({
       const [row] = await c.schedule.list();
       return { same: row.id === id, action: row.action, args: row.args, cancelled: await c.schedule.cancel(id), again: await c.schedule.cancel(id) };
     },
+    async crons(c): Promise<unknown> {
+      await c.cron.set({ name: "daily", expression: "0 4 * * *", action: "ran", args: ["daily"], timezone: "Europe/Berlin" });
+      await c.cron.every({ name: "often", interval: 60_000, action: "ran", args: ["often"] });
+      const listed = (await c.cron.list()).sort((a, b) => (a.name < b.name ? -1 : 1));
+      const history = await c.cron.history("daily");
+      const gone = [await c.cron.delete("daily"), await c.cron.delete("daily")];
+      return { listed, gone, history, left: (await c.cron.get("often")) === undefined ? 0 : 1 };
+    },
+    async scheduled(c): Promise<unknown> {
+      const id = await c.schedule.after(60_000, "ran", "one");
+      return { found: await c.schedule.get(id), missing: (await c.schedule.get("none")) ?? null };
+    },
     ran(c, what: string): void {
       c.state.runs.push(what);
     },
@@ -91,9 +103,37 @@ export default actor({
         return [(error as { group: string }).group, (error as { code: string }).code];
       }
     },
+    behind: (c): string | null => c.request?.method ?? null,
+    hibernates: (c): boolean => c.conn.isHibernatable,
+    ofOld(c): unknown {
+      c.setPreventSleep(true);
+      return [c.region, c.preventSleep, c.aborted];
+    },
+    absent(c): string[] {
+      const uses = [() => c.queue, () => c.db, () => c.run, () => c.actorRuntimeSocket()];
+      return uses.map((use) => {
+        try {
+          return `there is ${String(use())}`;
+        } catch (error) {
+          return (error as Error).message;
+        }
+      });
+    },
     identity: (c): unknown => [c.name, c.key, c.actorId],
   },
-  async onRequest(_c, request: Request): Promise<Response> {
+  async onRequest(c, request: Request): Promise<Response> {
+    if (new URL(request.url).pathname === "/stream") {
+      const parts = ["one ", "two ", "three"];
+      const body = new ReadableStream({
+        pull(controller) {
+          const part = parts.shift();
+          if (part === undefined) controller.close();
+          else controller.enqueue(new TextEncoder().encode(part));
+        },
+      });
+      return new Response(body);
+    }
+    if (request.method === "GET") return Response.json(new URL(c.request.url).pathname);
     return Response.json(await request.json());
   },
 });

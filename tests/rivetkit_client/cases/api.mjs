@@ -93,3 +93,54 @@ it("a Request is read as JSON, and answered with JSON", async ({ client, key }) 
   assert.match(answer.headers.get("content-type"), /^application\/json/);
   assert.deepEqual(await answer.json(), { a: [1, "ü"] });
 });
+
+it("c.kv works in batches and ranges", async ({ client, key }) => {
+  const bytes = (text) => new TextEncoder().encode(text);
+  assert.deepEqual(await client.api.getOrCreate([key()]).kvBatches(), {
+    found: [bytes("two"), null],
+    prefix: [["x/3", "three"], ["x/2", "two"]],
+    range: [["x/2", "two"]],
+    left: 0,
+  });
+});
+
+it("c.request is the request of onRequest, and is undefined in an action", async ({ client, key }) => {
+  const handle = client.api.getOrCreate([key()]);
+  assert.equal(await (await handle.fetch("behind")).json(), "/behind");
+  assert.equal(await handle.behind(), null);
+});
+
+it("a connection says whether it hibernates", async ({ client, key }) => {
+  const handle = client.api.getOrCreate([key()]);
+  assert.deepEqual([await handle.connect().hibernates(), await handle.hibernates()], [true, false]);
+});
+
+it("c.region and the switches of old are there", async ({ client, key }) => {
+  assert.deepEqual(await client.api.getOrCreate([key()]).ofOld(), ["default", false, false]);
+});
+
+it("what the context does not have is an error", async ({ client, key }) => {
+  const messages = await client.api.getOrCreate([key()]).absent();
+  assert.equal(messages.length, 4);
+  for (const message of messages) assert.match(message, /^c\.\w+(\(\))? is not available/);
+});
+
+it("c.cron sets, lists and deletes jobs", async ({ client, key }) => {
+  const { listed, gone, history, left } = await client.api.getOrCreate([key()]).crons();
+  assert.deepEqual(
+    listed.map(({ name, kind, action, args }) => [name, kind, action, args]),
+    [["daily", "cron", "ran", ["daily"]], ["often", "every", "ran", ["often"]]],
+  );
+  assert.deepEqual([gone, history, left], [[true, false], [], 1]);
+});
+
+it("c.schedule.get gives one of them", async ({ client, key }) => {
+  const { found, missing } = await client.api.getOrCreate([key()]).scheduled();
+  assert.deepEqual([found.action, found.args, missing], ["ran", ["one"], null]);
+  assert.ok(found.runAt > Date.now());
+});
+
+it("a Response may have a stream as its body", async ({ client, key }) => {
+  const answer = await client.api.getOrCreate([key()]).fetch("stream");
+  assert.equal(await answer.text(), "one two three");
+});

@@ -140,3 +140,36 @@ it("a key part with a comma arrives as two parts on the query route", async ({ c
   // The client joins parts with commas and has no escape for one: nobody behind it can tell the difference.
   assert.deepEqual(await client.probe.getOrCreate([first, "a,b"]).key(), [first, "a", "b"]);
 });
+
+it("a region and a pool may be named, and mean nothing", async ({ client, key }) => {
+  const one = key();
+  const made = await client.probe.create([one], { region: "moon", poolName: "big" });
+  const handle = client.probe.getOrCreate([one], { createInRegion: "mars", poolName: "small" });
+  assert.equal(await handle.id(), await made.resolve());
+});
+
+it("headers of the client reach the actor", async ({ key }) => {
+  const client = newClient({ headers: { "x-mine": "of the client" } });
+  const answer = await client.probe.getOrCreate([key()]).fetch("x");
+  assert.equal((await answer.json()).header, "of the client");
+  await client.dispose();
+});
+
+it("params with parentheses arrive over HTTP", async ({ client, key }) => {
+  const handle = client.room.getOrCreate([key()], { params: { name: "a (b)" } });
+  assert.equal((await handle.me()).state.name, "a (b)");
+});
+
+it("a reload by a client is refused", async ({ client, key }) => {
+  const handle = client.probe.getOrCreate([key()]);
+  await handle.increment();
+  const error = await failure(handle.reload());
+  assert.deepEqual([error.group, error.code], ["actor", "reload_failed"]);
+  assert.match(error.message, /status 404/);
+});
+
+it("the inspector's routes are not there", async ({ client, key }) => {
+  const handle = client.probe.getOrCreate([key()]);
+  const answer = await fetch(`${endpoint}/gateway/${await handle.resolve()}/inspector/state`);
+  assert.equal(answer.status, 404);
+});

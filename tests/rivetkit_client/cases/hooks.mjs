@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { failure, it, sleep } from "../support.mjs";
+import { failure, Inbox, it, sleep, until } from "../support.mjs";
 
 it("actions in groups are called by their path", async ({ client, key }) => {
   const handle = client.hooks.getOrCreate([key()]);
@@ -32,4 +32,33 @@ it("onStateChange sees changes of nested state", async ({ client, key }) => {
   await handle.push("a");
   await handle.push("b");
   assert.deepEqual(await handle.changes(), { list: ["a", "b"], seen: 2 });
+});
+
+it("connParamsSchema refuses params, and may change them", async ({ client, key }) => {
+  const one = key();
+  const handle = client.whole.getOrCreate([one], { params: { level: "3" } });
+  assert.deepEqual(await handle.connect().level(), { level: 3 });
+  const conn = client.whole.getOrCreate([one]).connect({ level: "high" });
+  const errors = new Inbox();
+  conn.onError(errors.push);
+  assert.ok((await errors.next()).code);
+  assert.deepEqual(await handle.level(), { level: 3 });
+});
+
+it("onMigrate runs at every start, before onWake", async ({ client, key }) => {
+  const handle = client.whole.getOrCreate([key()], { params: { level: "1" } });
+  await handle.life();
+  await sleep(await handle.resolve());
+  assert.deepEqual(await handle.life(), ["create", "migrate", "wake", "migrate", "wake"]);
+});
+
+it("run goes on beside the actions", async ({ client, key }) => {
+  const handle = client.whole.getOrCreate([key()], { params: { level: "1" } });
+  const first = await handle.ticks();
+  await until(async () => (await handle.ticks()) > first + 2);
+});
+
+it("an actor with every option of RivetKit is taken", async ({ client, key }) => {
+  const handle = client.whole.getOrCreate([key()], { params: { level: "1" } });
+  assert.deepEqual(await handle.level(), { level: 1 });
 });
