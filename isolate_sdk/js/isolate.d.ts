@@ -76,7 +76,33 @@ declare module "isolate" {
     error(...parts: unknown[]): void;
   }
 
-  export interface ActorContext<State = any, Vars = any> {
+  /** A client's connection: of the public clients, a raw WebSocket, or an HTTP call while it is in work. */
+  export interface Conn<ConnState = any, Params = any> {
+    readonly id: string;
+    readonly params: Params;
+    /** Up to 16 KiB; changes anywhere in it are saved with the turn. */
+    state: ConnState;
+    readonly isHibernatable: boolean;
+    send(event: string, ...args: any[]): void;
+    disconnect(reason?: string): Promise<void>;
+  }
+
+  /** A standard schema, or anything with `parse`. It must answer at once. */
+  export type Schema<T = any> =
+    | { parse(value: unknown): T }
+    | { readonly "~standard": { readonly validate: (value: unknown) => any } };
+
+  export interface EventToken<T = any, Context = any> {
+    readonly _event?: T;
+    schema?: Schema;
+    canSubscribe?(c: Context): Maybe<boolean>;
+  }
+
+  export interface ActionSchemas { [action: string]: Schema | ActionSchemas }
+
+  export interface ActionGroup { [name: string]: ((c: any, ...args: any[]) => unknown) | ActionGroup }
+
+  export interface ActorContext<State = any, Vars = any, ConnState = any, Params = any> {
     /** One document, saved at the end of every turn in which it changed. */
     state: State;
     /** Lives as long as the isolate; never saved. */
@@ -100,8 +126,19 @@ declare module "isolate" {
     keepAwake<T>(promise: T): T;
     /** A sleep does not end until the promise has settled, or its grace is over. The idle time goes on. */
     waitUntil(promise: unknown): void;
-    /** Writes the state now instead of at the end of the turn. */
-    saveState(): void;
+    /** Writes the state now instead of at the end of the turn; with `immediate` it ends when that is on disk. */
+    saveState(options?: { immediate?: boolean; maxWait?: number }): Promise<void>;
+    /** Every connection, by its id; a live view. */
+    readonly conns: ReadonlyMap<string, Conn<ConnState, Params>>;
+    /** The connection behind this event; undefined where there is none, as in an alarm. */
+    readonly conn: Conn<ConnState, Params>;
+    /** The request behind a hook of a request or of a connection. */
+    readonly request: Request | undefined;
+    /** Sends an event to every connection that has subscribed to it. */
+    broadcast(event: string, ...args: any[]): void;
+    /** Aborted when the actor stops, before `onSleep` and `onDestroy`. */
+    readonly abortSignal: AbortSignal;
+    readonly aborted: boolean;
     /** Other actors of this namespace. */
     client(): Client;
     /** In an action that another actor called: which one, as the host says. */
@@ -200,17 +237,30 @@ declare module "isolate" {
     sleepTimeout?: number;
     /** How long a handler may take, in ms. */
     actionTimeout?: number;
-    /** Whether sockets stay open while the actor sleeps; true by default. */
-    canHibernateWebSocket?: boolean;
+    /** Whether sockets stay open while the actor sleeps; true by default. A function counts as true. */
+    canHibernateWebSocket?: boolean | ((request: Request) => boolean);
+    /** As long as operators let an actor stay awake. */
+    noSleep?: boolean;
+    /** How long these hooks may take, in ms: 5,000, and 30,000 for `onMigrate`. */
+    createVarsTimeout?: number;
+    createConnStateTimeout?: number;
+    onBeforeConnectTimeout?: number;
+    onConnectTimeout?: number;
+    onMigrateTimeout?: number;
+    /** Taken, and without effect here. */
+    [ofRivetKit: string]: unknown;
   }
 
   type Maybe<T> = T | Promise<T>;
 
-  export interface ActorConfig<State, Vars, Input, Actions> {
+  export interface ActorConfig<State, Vars, Input, Actions, ConnState = any, Params = any> {
     state?: State;
     createState?(c: ActorContext<undefined, undefined>, input: Input): Maybe<State>;
     vars?: Vars;
-    createVars?(c: ActorContext<State, undefined>): Maybe<Vars>;
+    createVars?(c: ActorContext<State, undefined>, driver: undefined): Maybe<Vars>;
+    connState?: ConnState;
+    /** Of each new connection, before it is among `c.conns`. */
+    createConnState?(c: ActorContext<State, Vars>, params: Params): Maybe<ConnState>;
     /** Once per actor, with what its creator sent along. It may run again if the first start fails later on. */
     onCreate?(c: ActorContext<State, undefined>, input: Input): Maybe<void>;
     /**
@@ -218,30 +268,66 @@ declare module "isolate" {
      * Before `createVars` and `onWake`. If it throws, the actor goes back to the version it ran before.
      */
     onUpgrade?(c: ActorContext<State, undefined>, fromVersion: number): Maybe<void>;
+    /** At every start, before `onWake`. */
+    onMigrate?(c: ActorContext<State, Vars, ConnState, Params>, isNew: boolean): Maybe<void>;
     /** At every start, the first one included. */
-    onWake?(c: ActorContext<State, Vars>): Maybe<void>;
-    onSleep?(c: ActorContext<State, Vars>): Maybe<void>;
-    onDestroy?(c: ActorContext<State, Vars>): Maybe<void>;
-    onRequest?(c: ActorContext<State, Vars>, request: Request): Maybe<Response>;
+    onWake?(c: ActorContext<State, Vars, ConnState, Params>): Maybe<void>;
+    onSleep?(c: ActorContext<State, Vars, ConnState, Params>): Maybe<void>;
+    onDestroy?(c: ActorContext<State, Vars, ConnState, Params>): Maybe<void>;
+    /** Beside everything else, once the actor has started. A stop aborts `c.abortSignal`, and waits for it for a while. */
+    run?: ((c: ActorContext<State, Vars, ConnState, Params>) => unknown) | {
+      run(c: ActorContext<State, Vars, ConnState, Params>): unknown;
+      name?: string;
+      icon?: string;
+    };
+    /** At the end of a turn that changed the state. What it changes itself is saved, and does not call it again. */
+    onStateChange?(c: ActorContext<State, Vars, ConnState, Params>, newState: State): void;
+    /** Throwing refuses the connection. */
+    onBeforeConnect?(c: ActorContext<State, Vars>, params: Params): Maybe<void>;
+    onConnect?(c: ActorContext<State, Vars, ConnState, Params>, conn: Conn<ConnState, Params>): Maybe<void>;
+    onDisconnect?(c: ActorContext<State, Vars, ConnState, Params>, conn: Conn<ConnState, Params>): Maybe<void>;
+    /** What it returns is the caller's answer. */
+    onBeforeActionResponse?(
+      c: ActorContext<State, Vars, ConnState, Params>, name: string, args: any[], output: any,
+    ): unknown;
+    onRequest?(c: ActorContext<State, Vars, ConnState, Params>, request: Request): Maybe<Response>;
     /** For every new connection, and again after a wake (`restored`), when the socket is open already. */
     onWebSocket?(
-      c: ActorContext<State, Vars>, websocket: ActorSocket, details: { request: Request; restored: boolean },
+      c: ActorContext<State, Vars, ConnState, Params>, websocket: ActorSocket,
+      details: { request: Request; restored: boolean },
     ): Maybe<void>;
     onAlarm?(c: ActorContext<State, Vars>, alarm: Alarm): Maybe<void>;
-    actions?: Actions & { [name: string]: (c: ActorContext<State, Vars>, ...args: any[]) => unknown };
+    /** Functions, and groups of them: one in a group is called `group.name`. */
+    actions?: Actions & {
+      [name: string]: ((c: ActorContext<State, Vars, ConnState, Params>, ...args: any[]) => unknown) | ActionGroup;
+    };
+    /** What arguments have to be, as a list. */
+    actionInputSchemas?: ActionSchemas;
+    connParamsSchema?: Schema<Params>;
+    events?: { [event: string]: EventToken<any, any> | Schema };
     options?: ActorOptions;
   }
 
-  export interface ActorDefinition<State = any, Vars = any, Input = any, Actions = any> {
-    readonly config: ActorConfig<State, Vars, Input, Actions>;
+  export interface ActorDefinition<
+    State = any, Vars = any, Input = any, Actions = any, ConnState = any, Params = any,
+  > {
+    readonly config: ActorConfig<State, Vars, Input, Actions, ConnState, Params>;
   }
 
-  export function actor<State = any, Vars = any, Input = any, Actions = {}>(
-    config: ActorConfig<State, Vars, Input, Actions>,
-  ): ActorDefinition<State, Vars, Input, Actions>;
+  export function actor<State = any, Vars = any, Input = any, Actions = {}, ConnState = any, Params = any>(
+    config: ActorConfig<State, Vars, Input, Actions, ConnState, Params>,
+  ): ActorDefinition<State, Vars, Input, Actions, ConnState, Params>;
 
-  /** Exactly one actor per module here. */
-  export function setup<Use extends Record<string, ActorDefinition>>(config: { use: Use }): { readonly config: { use: Use } };
+  export interface Registry<Use = any> {
+    readonly config: { use: Use };
+    /** Nothing to do here: the host is the server. */
+    start(): Registry<Use>;
+    serve(): Registry<Use>;
+    handler(): Registry<Use>;
+  }
+
+  /** The actors of a module, by name. The default export, or any. */
+  export function setup<Use extends Record<string, ActorDefinition>>(config: { use: Use }): Registry<Use>;
 
   /** The plainer face: `export default` an object (or class) with these hooks; the context comes last. */
   export interface PlainActor<State = any> {
@@ -260,11 +346,8 @@ declare module "isolate" {
   }
 
   /** Reaches the caller with its code, message and metadata; every other error is masked and logged. */
-  export class UserError extends Error {
-    constructor(message: string, options?: { code?: string; metadata?: Value });
-    readonly group: "user";
-    readonly code: string;
-    readonly metadata?: Value;
+  export class UserError extends RivetError {
+    constructor(message: string, options?: { code?: string; metadata?: Value; cause?: unknown });
   }
 
   /** What a host call that is refused throws. */
@@ -274,10 +357,22 @@ declare module "isolate" {
     readonly metadata?: Value;
   }
 
-  /** Not available yet: throws. */
-  export function event(): never;
-  /** Not available yet: throws. */
-  export function queue(): never;
+  /** An error with a group and a code of its own; clients see of it what they see of any other. */
+  export class RivetError extends Error {
+    constructor(group: string, code: string, message: string, options?: { metadata?: Value; cause?: unknown });
+    readonly group: string;
+    readonly code: string;
+    readonly metadata?: Value;
+  }
+  export { RivetError as ActorError };
+
+  /** A declaration in `events`. */
+  export function event<T = any, Context = any>(options?: {
+    schema?: Schema;
+    canSubscribe?(c: Context): Maybe<boolean>;
+  }): EventToken<T, Context>;
+  /** A declaration of RivetKit's; an actor with `queues` is refused, for there are none yet. */
+  export function queue<T = any, Result = never>(options?: object): { readonly _queue?: [T, Result] };
 }
 
 declare module "rivetkit" {
