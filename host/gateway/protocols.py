@@ -10,6 +10,8 @@ Written against uvicorn 0.54, which the project pins; tests hold on to each of t
 * An idle socket does not keep what only its handshake needed.
 * Messages before a malformed frame are delivered, even if both came in one piece.
 * A frame larger than the limit is closed with our reason, not the parser's text.
+* Reading stops when messages wait that nobody takes, not for each message: that costs two system calls.
+* A frame for a client that takes it now is put together and written at once.
 * A client that takes nothing can be dropped: `abort` travels to the application as an ASGI extension, and a client
   that answers no ping, or pings without reading, is dropped as well. Closing alone waits for its buffer to drain.
 """
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import struct
 from typing import Any, cast
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
@@ -27,6 +30,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.frames import CloseCode
 from websockets.http11 import Request
+from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from host.gateway.pumps import ABORT_EXTENSION
@@ -40,6 +44,13 @@ DROP_AFTER = 5.0
 # What is still read of a request that has its answer already.
 LATE_BYTES = 64 * 1_024 * 1_024
 LATE_SECONDS = 10.0
+# Messages that wait for the application may be so large together before reading stops at once; what is read in one go
+# of the event loop is taken before the next one.
+UNREAD_BYTES = 64 * 1_024
+# A frame up to this size is one piece with its head; of a larger one no copy is made.
+ONE_PIECE = 4 * 1_024
+_TEXT, _BINARY = 0x81, 0x82
+_HEAD_2, _HEAD_8 = struct.Struct("!BBH").pack, struct.Struct("!BBQ").pack
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -100,26 +111,20 @@ class _FrameProtocol(ServerProtocol):
 class _Inbox:
     """What uvicorn uses of an asyncio.Queue, at a tenth of the memory: an idle socket should cost next to nothing."""
 
-    __slots__ = ("_events", "_waiter")
+    __slots__ = ("events", "waiter")
 
     def __init__(self) -> None:
-        self._events: list[ASGIReceiveEvent] = []
-        self._waiter: asyncio.Future[None] | None = None
+        self.events: list[ASGIReceiveEvent] = []
+        self.waiter: asyncio.Future[None] | None = None
 
     def put_nowait(self, event: ASGIReceiveEvent) -> None:
-        self._events.append(event)
-        waiter, self._waiter = self._waiter, None
+        self.events.append(event)
+        waiter, self.waiter = self.waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def empty(self) -> bool:
-        return not self._events
-
-    async def get(self) -> ASGIReceiveEvent:
-        while not self._events:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        return self._events.pop(0)
+        return not self.events
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -132,7 +137,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.conn = _FrameProtocol(max_size=config.ws_max_size, logger=logging.getLogger("uvicorn.error"))
-        self.queue = cast("asyncio.Queue[ASGIReceiveEvent]", _Inbox())
+        self._inbox = _Inbox()
+        self.queue = cast("asyncio.Queue[ASGIReceiveEvent]", self._inbox)
+        self._unread = 0
+        self._looks = False
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -149,7 +157,76 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.response.headers.clear()
         self.scope["headers"] = []
 
+    def send_receive_event_to_app(self) -> None:
+        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        if self.close_sent:
+            self.frames = []
+            return
+        if self.curr_msg_data_type == "text":
+            try:
+                text = data.decode()
+            except UnicodeDecodeError:
+                super().send_receive_event_to_app()  # which closes
+                return
+            self._inbox.put_nowait({"type": "websocket.receive", "text": text})
+        else:
+            self._inbox.put_nowait({"type": "websocket.receive", "bytes": data})
+        self.frames = []
+        if self.read_paused:
+            return
+        self._unread += len(data)
+        if self._unread > UNREAD_BYTES:
+            self._pause()
+        elif not self._looks:
+            # An application that waits for messages comes before this look, and takes what is there.
+            self._looks = True
+            self.loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        self._looks = False
+        if not self._inbox.events:
+            self._unread = 0
+        elif not (self.read_paused or self.close_sent):
+            self._pause()
+
+    def _pause(self) -> None:
+        self.read_paused = True
+        self.transport.pause_reading()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        inbox = self._inbox
+        while not inbox.events:
+            inbox.waiter = self.loop.create_future()
+            await inbox.waiter
+        message = inbox.events.pop(0)
+        if self.read_paused and not inbox.events:
+            self.read_paused = False
+            self._unread = 0
+            self.transport.resume_reading()
+        return message
+
+    def _write_now(self, message: ASGISendEvent) -> bool:
+        """Writes a message as one frame; False if that is not all there is to it, and uvicorn has to see to it."""
+        if not (self.handshake_complete and self.writable.is_set() and self.conn.state is OPEN):
+            return False
+        if self.close_sent or self.disconnected or self.initial_response is not None or self.conn.extensions:
+            return False
+        data, opcode = cast("bytes | None", message.get("bytes")), _BINARY
+        if data is None:
+            data, opcode = cast(str, message["text"]).encode(), _TEXT  # type: ignore[typeddict-item]
+        size = len(data)
+        if size < 126:
+            self.transport.write(bytes((opcode, size)) + data)
+        elif size <= ONE_PIECE:
+            self.transport.write(_HEAD_2(opcode, 126, size) + data)
+        else:
+            head = _HEAD_2(opcode, 126, size) if size < 65_536 else _HEAD_8(opcode, 127, size)
+            self.transport.writelines((head, data))
+        return True
+
     async def send(self, message: ASGISendEvent) -> None:
+        if message["type"] == "websocket.send" and self._write_now(message):
+            return
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True  # by its refusal; else uvicorn takes the end of the application for a fault
