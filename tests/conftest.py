@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from host.config import Settings
 from host.node import open_node
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("dormice", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("dormice")
 
 # Names a directory that a node has run in already, for runs of pytest that share one.
 COMPILED = "TESTS_COMPILED_DATA_DIR"
@@ -26,10 +32,23 @@ async def compiled_data_dir(anyio_backend: str, tmp_path_factory: pytest.TempPat
     """A data directory that a node has run in once: its cache holds the compiled JavaScript engine."""
     if COMPILED in os.environ:
         return Path(os.environ[COMPILED])
-    path = tmp_path_factory.mktemp("compiled")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        path = tmp_path_factory.mktemp("compiled")
+        await _compile_into(path)
+        return path
+    # The workers of one run: whoever is first compiles it for all.
+    path = tmp_path_factory.getbasetemp().parent / "compiled"
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            path.mkdir(mode=0o700)
+            await _compile_into(path)
+    return path
+
+
+async def _compile_into(path: Path) -> None:
     async with open_node(Settings(data_dir=path, dev=True)):
         pass
-    return path
 
 
 @pytest.fixture
