@@ -6,6 +6,8 @@
 | yes | no  | closed 1000 `ws.meta_not_found_during_restore` |
 | no  | yes | the actor gets one close event, then the row goes |
 
+One whose open had begun and not settled when a host ended is opened again.
+
 The connection table is the host's (D7): nothing here asks the guest.
 """
 
@@ -18,6 +20,7 @@ from host.actor.ledger import Ledger
 from host.actor.lines import Lines
 from host.actor.mailbox import Mailbox
 from host.model.ports import GatewayPort, Metrics
+from host.model.records import ConnectionRow
 from host.model.tunnel import SocketClosed
 from host.telemetry.logging import get_logger
 
@@ -34,10 +37,15 @@ def reconcile(
     """Before the start event: decides what becomes of every connection; close events are queued, not delivered.
     Returns the connections to be rebound."""
     kept: list[str] = []
-    held = {opened.conn_id for opened in gateway.connections_of(actor_id)}
+    held = {opened.conn_id: opened for opened in gateway.connections_of(actor_id)}
     waiting = mailbox.waiting()
     closing = {entry.line for entry in waiting if entry.kind is Kind.CLOSED}
     for row in ledger.rows.values():
+        if row.conn_id in held and row.conn_id not in lines and _was_opening(row):
+            # Its client has not heard that it is connected.
+            mailbox.post(Entry(Kind.OPENED, held[row.conn_id], line=row.conn_id))
+            kept.append(row.conn_id)
+            continue
         lines.restore(row.conn_id, row.msg_index)
         if row.conn_id in closing:
             continue
@@ -65,6 +73,12 @@ def reconcile(
             log.warning("connection without a row", conn=conn)
             gateway.close(conn, 1000, "ws.meta_not_found_during_restore")
     return kept
+
+
+def _was_opening(row: ConnectionRow) -> bool:
+    """A /connect connection of a session whose open had not settled when the last host ended: `Init` would be the first
+    frame in its outbox. Without a session it would have ended with that host."""
+    return bool(row.protocol) and row.session is not None and row.sent_index == 0
 
 
 def rebind(conns: list[str], ledger: Ledger, gateway: GatewayPort, close: Callable[[str, int, str], None]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
-from host.model.tunnel import Opened, SocketClosed, SocketMessage
+from host.model.tunnel import ActionRequest, Opened, SocketClosed, SocketMessage, SocketProtocol, Subscription
 from host.placement.api import ActorService
 
 __all__ = ["FakeGateway", "Line", "Socket"]
@@ -31,7 +31,7 @@ class Socket:
         self.buffer: dict[int, SocketMessage] = {}
         self._gateway = gateway
 
-    def send(self, data: str | bytes) -> None:
+    def send(self, data: str | bytes | ActionRequest | Subscription) -> None:
         self.last += 1
         message = SocketMessage(self.opened.actor_id, self.conn, self.last, data)
         self.buffer[self.last] = message
@@ -80,6 +80,7 @@ class FakeGateway:
         path: str = "/",
         params: bytes | None = None,
         session: bytes | None = None,
+        protocol: SocketProtocol = "",
     ) -> Socket:
         """As the real one: waits for the actor, accepts, then queues the open event."""
         self._made += 1
@@ -93,6 +94,7 @@ class FakeGateway:
             params=params,
             at=0,
             session=session,
+            protocol=protocol,
         )
         await self.service.open_socket(opened)
         socket = self.held[opened.conn_id] = Socket(self, opened)

@@ -33,8 +33,8 @@ IMPOSSIBLE: dict[tuple[FailPoint, Blow], str] = {
 }
 
 # Points with tests of their own: the clock of a JavaScript guest is the turn's own, so that it never makes the call
-# `now`, and a story ends with the call `destroy`.
-APART = (FailPoint.CALL_NOW, FailPoint.CALL_DESTROY)
+# `now`, a story ends with the call `destroy`, and events are sent to /connect connections only.
+APART = (FailPoint.CALL_NOW, FailPoint.CALL_DESTROY, FailPoint.CALL_EVENT_SEND)
 
 # Points that an alarm on its way passes. Alarms are not acknowledged to a gateway.
 ALARM_POINTS = [point for point in FailPoint if point not in (FailPoint.BEFORE_ACK, *APART)]

@@ -33,6 +33,7 @@ _THE_END = (
     "the call ends the actor, and with it every session of it: nothing is left to be brought through; the matrix of "
     "plain connections crosses it with each blow"
 )
+_NO_EVENT = "an event goes to a /connect connection: the matrix of sessions on those has this point"
 
 IMPOSSIBLE: dict[tuple[FailPoint, SessionBlow], str] = {
     **{(point, SessionBlow.TRAP): _NO_GUEST for point in FailPoint if point not in GUEST_POINTS},
@@ -40,6 +41,7 @@ IMPOSSIBLE: dict[tuple[FailPoint, SessionBlow], str] = {
     (FailPoint.BEFORE_ACK, SessionBlow.DESTROY): _ONE_STEP,
     **{(FailPoint.CALL_NOW, blow): _NOT_JAVASCRIPT for blow in SessionBlow},
     **{(FailPoint.CALL_DESTROY, blow): _THE_END for blow in SessionBlow},
+    **{(FailPoint.CALL_EVENT_SEND, blow): _NO_EVENT for blow in SessionBlow},
 }
 
 

@@ -27,6 +27,7 @@ const everything = async (c, websocket) => {
   await c.cron.delete("scratch");
   c.log.info("everything");
   c.random();
+  c.broadcast("nobody", 1);
   if (websocket) {
     websocket.state = { seen: c.state.rows };
     websocket.tags = [`rows-${c.state.rows}`];
