@@ -14,7 +14,7 @@ from host.actor.entries import Entry, Kind
 from host.actor.ledger import Ledger
 from host.actor.turns import HopResult, Settlement, TurnRecord
 from host.model.calls import DeferredCall
-from host.model.effects import Output, SendFrame, TurnEffects
+from host.model.effects import Output, SendClose, SendFrame, TurnEffects
 from host.model.failpoints import OFF, FailPoint, FailPoints
 from host.model.ports import GatewayPort, Metrics
 from host.model.tunnel import SocketMessage
@@ -68,9 +68,12 @@ class Release:
 
     def _turn(self, turn: TurnRecord, acked: dict[str, None]) -> None:
         effects = turn.effects
-        self._out(effects.outputs)
+        closes = [output for output in effects.outputs if isinstance(output, SendClose)]
+        self._out(effects.outputs if not closes else [one for one in effects.outputs if not isinstance(one, SendClose)])
         for settlement in turn.settled:
             self.settlement(settlement, acked)
+        # Whoever closes a connection in an action that came over it answers that action all the same.
+        self._out(closes)
         for timer in effects.timers:
             self._start_timer(timer.call, timer.after_ms)
         for call in effects.ended_timers:
