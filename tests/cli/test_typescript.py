@@ -128,3 +128,16 @@ def test_what_the_host_says_of_the_bundle_names_the_line_of_the_source(
     assert err.startswith("module/js_threw: ")
     assert " = actor.ts:5:" in err, err
     assert "\nnode:" not in err
+
+
+def test_the_actors_of_a_file_are_deployed_under_their_own_names(endpoint: str, project: Path) -> None:
+    (project / "actors.ts").write_text(
+        'import { actor, setup } from "rivetkit";\n'
+        "const a = actor({ actions: { which: (): string => `a` } }), b = actor({ actions: { which: () => `b` } });\n"
+        "export const registry = setup({ use: { first: a, second: b } });\nregistry.start();\n"
+    )
+    code, out, err = quick("deploy", str(project / "actors.ts"), endpoint=endpoint)
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == ["first", "second"]
+    for name, answer in (("first", '"a"\n'), ("second", '"b"\n')):
+        assert quick("call", name, "k", "which", endpoint=endpoint)[:2] == (0, answer)

@@ -95,6 +95,7 @@ export default actor({
       header: new Headers({ "X-A": "1" }).get("x-a"),
       aborted: AbortSignal.abort().aborted,
     }),
+    ofNode: (): string[] => ["process", "Buffer", "require", "WritableStream", "TransformStream"].filter((name) => name in globalThis),
     other: async (c, key: string): Promise<unknown> => await c.client().probe.getOrCreate([key]).increment(3),
     otherRefuses: async (c, key: string): Promise<unknown> => {
       try {

@@ -144,3 +144,7 @@ it("a Response may have a stream as its body", async ({ client, key }) => {
   const answer = await client.api.getOrCreate([key()]).fetch("stream");
   assert.equal(await answer.text(), "one two three");
 });
+
+it("what is not of the web is not there", async ({ client, key }) => {
+  assert.deepEqual(await client.api.getOrCreate([key()]).ofNode(), []);
+});
