@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from host import __version__
+from host.gateway.apart import apart
 from host.gateway.auth import guard_action, guard_key, tenant_of
 from host.gateway.bodies import read_body
 from host.gateway.exchange import Deps, Exchange, json_response
@@ -141,7 +142,7 @@ class ActorRoutes:
         params = conn_params(request.headers, [], deps.limits.conn_params)
         allowed = deps.limits.action
         body = await read_body(request, deps.clock, limit="action", allowed=allowed + ENVELOPE)
-        args = action_args(encoding, body, allowed)
+        args = await apart(len(body), action_args, encoding, body, allowed)
 
         async def call(record: ActorRecord) -> ActionReply:
             exchange.record = record
@@ -152,7 +153,8 @@ class ActorRoutes:
             return reply
 
         reply = await self.reach(target, exchange.identity, call)
-        return Response(encode_action_result(encoding, reply.output), media_type=content_type(encoding))
+        answer = await apart(len(reply.output), encode_action_result, encoding, reply.output)
+        return Response(answer, media_type=content_type(encoding))
 
     async def _request(self, exchange: Exchange, target: Target) -> Response:
         deps, request = self._deps, exchange.request

@@ -110,6 +110,10 @@ class Connection:
     def unacknowledged(self) -> int:
         return self.next_index - self.first
 
+    @property
+    def is_closing(self) -> bool:
+        return self.closing is not None
+
     def take(self, data: str | bytes | ActionRequest | Subscription, size: int) -> SocketMessage:
         """Numbers and buffers a message of `size` bytes."""
         index = self.next_index

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 
+from host.gateway.apart import apart
 from host.gateway.connection import Connection, size_of
 from host.model.errors import DormiceError
 from host.model.limits import Limits
@@ -65,9 +66,12 @@ async def read_frames(
             post(conn.take(data, size))
             continue
         try:
-            asked = decode_to_server(encoding, data)
+            asked = await apart(size, decode_to_server, encoding, data)
         except DormiceError as error:
-            malformed(conn, error)
+            if not conn.is_closing:
+                malformed(conn, error)
+            continue
+        if conn.is_closing:  # since: nobody numbers messages of this connection any more
             continue
         # What is kept of it may be larger than it was on the wire.
         post(conn.take(asked, max(size, len(asked.args)) if isinstance(asked, ActionRequest) else size))

@@ -20,6 +20,7 @@ import cbor2
 import msgspec
 
 from host.model.errors import CallerError
+from host.wire.buffers import encode_base64
 from host.wire.strict_json import MAX_DEPTH, MAX_SAFE_INTEGER
 from host.wire.values import BigInt, ValueSet, check_tags, check_value, to_tree
 
@@ -30,6 +31,7 @@ MAX_ITEMS = 262_144
 
 _MAX_INT = 2**32  # what JavaScript's CBOR writes as an integer lies below, on both sides of zero
 _LONG_NUMBER = re.compile(rb"[0-9]{10}")
+_BIGINT_HEAD = b"\x82\x67$BigInt"  # an array of two, the first of which is this text
 _WIDE = re.compile(rb"[\x1b\x3b]")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -133,7 +135,7 @@ def _decode(data: bytes, max_depth: int) -> Any:
             source,
             semantic_decoders=_TAGS,
             tag_hook=_refuse,
-            max_depth=max_depth + 1,  # a number that `_survey` has marked is a level of its own
+            max_depth=max_depth + 1,  # a big number may be a level of its own
             allow_duplicate_keys=False,
             strict_hashable_types=True,
         )
@@ -147,8 +149,7 @@ def _decode(data: bytes, max_depth: int) -> Any:
 
 def _survey(data: bytes) -> bytes:
     """Counts the items, stepping from head to head without looking at the nesting (where a head is none the decoder
-    has the word), and marks integers of eight bytes, whose width the decoder would not tell: they become big numbers
-    in CBOR's own form."""
+    has the word), and writes integers of eight bytes, whose width the decoder would not tell, as our tag."""
     at, size, items = 0, len(data), 0
     wide: list[int] = []
     while at < size:
@@ -161,7 +162,7 @@ def _survey(data: bytes) -> bytes:
         if low >= 24:
             if low > 27:  # an indefinite length, a break, or nothing that there is
                 continue
-            if head == 0x1B or head == 0x3B:
+            if (head == 0x1B or head == 0x3B) and at + 8 <= size:
                 wide.append(at - 1)
             width = 1 << (low - 24)
             length = int.from_bytes(data[at : at + width], "big")
@@ -175,8 +176,10 @@ def _survey(data: bytes) -> bytes:
     pieces: list[bytes] = []
     done = 0
     for at in wide:
-        pieces += (data[done:at], b"\xc2\x48" if data[at] == 0x1B else b"\xc3\x48")
-        done = at + 1
+        number = int.from_bytes(data[at + 1 : at + 9], "big")
+        digits = b"%d" % (number if data[at] == 0x1B else -1 - number)
+        pieces += (data[done:at], _BIGINT_HEAD, bytes((0x60 + len(digits),)), digits)
+        done = at + 9
     return b"".join((*pieces, data[done:]))
 
 
@@ -190,7 +193,9 @@ def _to_tree(item: Any, room: int) -> Any:
             if not all(type(key) is str for key in item):
                 raise ValueError("the keys of a map must be text")
             return {key: _to_tree(each, room - 1) for key, each in item.items()}
-        if kind is BigInt or kind is bytes:
+        if kind is bytes:
+            return ["$Uint8Array", encode_base64(item)]
+        if kind is BigInt:
             return to_tree(item)
         if kind is ValueSet:
             return ["$Set", [_to_tree(each, room - 2) for each in item.items]]
@@ -199,7 +204,7 @@ def _to_tree(item: Any, room: int) -> Any:
     if item is None or kind is str or kind is bool:
         return item
     if kind is int:
-        return item  # of four bytes at most: wider ones have been marked
+        return item  # of four bytes at most: wider ones are tags already
     if kind is float:
         if item.is_integer() and _MAX_INT <= abs(item) <= MAX_SAFE_INTEGER:
             return int(item)
