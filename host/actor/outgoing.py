@@ -88,8 +88,7 @@ class OutgoingCalls:
         return Caller(record.tenant, record.actor_id, record.name, record.key, depth + 1, self._limits, self._egress)
 
     def _done(self, call: int, owner: Entry | None, outcome: CallOutcome) -> None:
-        if self._running.pop(call, None) is None:
-            # D6: the instance is gone, or the guest gave the call up.
+        if not self._takes(call):
             self._metrics.count("completions_dropped", "late")
             self._log.info("completion dropped", reason="late", call=call)
             return
@@ -98,6 +97,10 @@ class OutgoingCalls:
             note_limit(self._metrics, refused)
             outcome = CallOutcome(error=refused.info)
         self._complete(call, owner, outcome)
+
+    def _takes(self, call: int) -> bool:
+        """D6: not when the instance is gone, or the guest gave the call up."""
+        return self._running.pop(call, None) is not None
 
     def _complete(self, call: int, owner: Entry | None, outcome: CallOutcome) -> None:
         self._runner.completions.append(Completion(call, owner, outcome))

@@ -17,6 +17,8 @@ AHEAD = "tests/actor/test_settled_ahead.py::"
 LOSS = "tests/actor/test_isolate_loss.py::"
 STALE = "tests/actor/test_stale_starts.py::"
 CONNECTION = "tests/gateway/test_connection.py::"
+CALLS = "tests/actor/test_actor_calls.py::"
+FETCHES = "tests/actor/test_fetches.py::"
 LETTERS = "tests/gateway/test_dead_letters.py::"
 STORAGE = "tests/storage/test_conformance.py::"
 D10 = D + "test_d10_nothing_is_dropped_without_a_counter_and_a_log_line"
@@ -47,6 +49,40 @@ MUTANTS = (
             D + "test_d1_a_deferred_call_starts_only_after_the_commit_of_its_turn",
         ),
         "releases first",
+    ),
+    Mutant(
+        "D1",
+        "host.actor.gates:release_after",
+        lies.release_first,
+        (
+            CALLS + "test_d1_a_call_starts_after_the_commit_of_its_turn_and_not_before",
+            FETCHES + "test_d1_a_request_leaves_after_the_commit_of_its_turn",
+        ),
+        "calls first",
+    ),
+    Mutant(
+        "D6",
+        "host.actor.outgoing:OutgoingCalls.close",
+        lies.nothing,
+        (
+            CALLS + "test_d6_a_fault_cuts_off_the_calls_of_its_isolate",
+            FETCHES + "test_a_message_whose_isolate_goes_while_it_waits_asks_again",
+        ),
+        "lets them go on",
+    ),
+    Mutant(
+        "D6",
+        "host.actor.outgoing:OutgoingCalls._takes",
+        lies.answers(True),
+        (CALLS + "test_d6_an_answer_that_comes_when_its_isolate_is_gone_is_dropped_and_counted",),
+        "takes every answer",
+    ),
+    Mutant(
+        "D9",
+        "host.placement.calls:_is_own",
+        lies.answers(True),
+        (CALLS + "test_an_actor_of_another_tenant_is_not_found",),
+        "finds everybody",
     ),
     Mutant(
         "D1",
