@@ -14,6 +14,9 @@ from host.static.actor import Actor as Actor
 from host.static.actor import action as action
 from host.static.alarms import Alarm as Alarm
 from host.static.conns import Conn as Conn
+from host.static.crons import CronJob as CronJob
+from host.static.crons import CronRun as CronRun
+from host.static.crons import Firing as Firing
 from host.static.errors import CallFailed as CallFailed
 from host.static.errors import UserError as UserError
 from host.static.http import Request as Request

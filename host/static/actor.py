@@ -20,6 +20,7 @@ from host.model.definitions import EgressOptions
 from host.static.alarms import Alarm
 from host.static.conns import Conn, current_conn
 from host.static.context import CALLER, CallingActor
+from host.static.crons import FIRING, Firing
 from host.static.http import Request, Response
 from host.static.sockets import Closed, Message, Socket
 from host.static.tasks import Deferred, Task
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from host.static.alarms import Alarms, Schedule
     from host.static.client import Client
     from host.static.context import Context
+    from host.static.crons import Crons
     from host.static.fetched import Fetched
     from host.static.kv import Kv
     from host.static.log import ActorLog
@@ -155,6 +157,15 @@ class Actor:
     @property
     def schedule(self) -> Schedule:
         return self._context.schedule
+
+    @property
+    def cron(self) -> Crons:
+        return self._context.cron
+
+    @property
+    def firing(self) -> Firing | None:
+        """Why the running action runs by itself; None if somebody called it."""
+        return FIRING.get()
 
     @property
     def log(self) -> ActorLog:

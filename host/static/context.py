@@ -25,6 +25,7 @@ from host.static.alarms import Alarms, Schedule
 from host.static.calls import Caller
 from host.static.client import Client
 from host.static.conns import Conn
+from host.static.crons import Crons
 from host.static.errors import CallFailed, UserError
 from host.static.fetched import Fetched, read_fetched
 from host.static.kv import Kv
@@ -59,6 +60,7 @@ class Context:
         self.kv = Kv(call)
         self.alarms = Alarms(call)
         self.schedule = Schedule(call, actions)
+        self.cron = Crons(call, actions)
         self.log = ActorLog(call)
         self.sockets: dict[str, Socket] = {}
         self.conns: dict[str, Conn] = {}

@@ -44,6 +44,7 @@ from host.static.actor import Actor
 from host.static.alarms import SCHEDULED, Alarm
 from host.static.conns import Conn, current_conn
 from host.static.context import CALLER, CallingActor, Context
+from host.static.crons import FIRING, firing_of
 from host.static.errors import UserError
 from host.static.http import Request, Response
 from host.static.sockets import Closed, Message, Socket
@@ -287,7 +288,8 @@ class StaticGuest:
 
     def _alarm(self, event: AlarmEvent) -> Any:
         payload = native(bytes(event.payload))
-        if event.alarm.startswith(SCHEDULED):
+        if event.cron is not UNSET or event.alarm.startswith(SCHEDULED):
+            FIRING.set(firing_of(event))
             return self._action(payload["action"], payload["args"])
         if not self._spec.alarm:
             raise LookupError("this actor has no on_alarm")
