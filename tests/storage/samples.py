@@ -6,7 +6,7 @@ from typing import Any
 
 from host.model.effects import ActorChange, CommitUnit, IndexUpdate
 from host.model.errors import ErrorInfo
-from host.model.records import AlarmRow, ConnectionRow, DeadLetter
+from host.model.records import AlarmRow, ConnectionRow, CronRun, DeadLetter
 from host.storage.driver import CreateActor, Driver
 
 MODULE = "ab" * 32
@@ -55,6 +55,11 @@ def index(number: int, msg_index: int, ahead: tuple[int, ...] = (), seen: int = 
 def alarm(alarm_id: str = "a", due_at: int = 50, **more: Any) -> AlarmRow:
     values: dict[str, Any] = {"scheduled_at": due_at, "fire_seq": 1, "payload": b"null", **more}
     return AlarmRow(alarm_id=alarm_id, due_at=due_at, **values)
+
+
+def run(name: str = "x", seq: int = 1, **more: Any) -> CronRun:
+    values: dict[str, Any] = {"scheduled_at": 5, "started_at": 6, "finished_at": 7, "result": "ok", **more}
+    return CronRun(name=name, seq=seq, action="go", **values)
 
 
 def letter(number: int) -> DeadLetter:

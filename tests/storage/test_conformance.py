@@ -10,7 +10,7 @@ import pytest
 
 from host.model.effects import IndexUpdate, KvDelete, KvDeleteRange, KvPut
 from host.model.errors import CallerError, InternalError
-from host.model.records import AttemptRow
+from host.model.records import AttemptRow, Repeat
 from host.storage.driver import Driver, Fenced
 from tests.storage.samples import (
     FAILED,
@@ -22,6 +22,7 @@ from tests.storage.samples import (
     ident,
     index,
     letter,
+    run,
     unit,
     wanted,
 )
@@ -353,15 +354,27 @@ async def test_a_later_unit_of_an_actor_undoes_what_one_committed_together_did(d
     actor = await create(driver, 1)
     units = [
         unit(
-            actor, 1, alarms=(alarm("a"),), connections=(connection(1),), attempts=(AttemptRow("closed", "c", 0, 2, 1),)
+            actor,
+            1,
+            alarms=(alarm("a"),),
+            runs=(run(),),
+            connections=(connection(1),),
+            attempts=(AttemptRow("closed", "c", 0, 2, 1),),
         ),
-        unit(actor, 2, alarms_gone=(("a", 1),), connections_gone=(ident(801),), attempts_gone=(("closed", "c", 0),)),
+        unit(
+            actor,
+            2,
+            alarms_gone=(("a", 1),),
+            runs_trimmed=(("x", 2),),
+            connections_gone=(ident(801),),
+            attempts_gone=(("closed", "c", 0),),
+        ),
         unit(actor, 3, connections=(connection(1, msg_index=4),), kv=(KvPut(b"a", b"1"),)),
         unit(actor, 4, indexes=(index(1, 5),), kv=(KvDeleteRange(b"", None),)),
     ]
     await asyncio.gather(*map(driver.commit, units))
     image = await image_of(driver, actor)
-    assert (image.alarms, image.attempts, image.record.kv_bytes) == ((), (), 0)
+    assert (image.alarms, image.runs, image.attempts, image.record.kv_bytes) == ((), (), (), 0)
     assert [row.msg_index for row in image.connections] == [5]
 
 
@@ -496,6 +509,37 @@ async def test_alarms_come_back_by_due_time_and_are_deleted_by_fire_seq(driver: 
     # An old setting's deletion does not reach the new one.
     await driver.commit(unit(actor, 3, alarms_gone=(("soon", 1),), wake_at=10))
     assert again in (await image_of(driver, actor)).alarms
+
+
+async def test_what_makes_an_alarm_a_cron_is_kept_with_it(driver: Driver) -> None:
+    actor = await create(driver, 1)
+    daily = Repeat("daily", "cron", "go", 5, expression="0 3 * * *", time_zone="Europe/Berlin", last_at=2**53)
+    tick = Repeat('tick "é"', "every", "go", 0, interval=9_000, anchor=2**62)
+    rows = (alarm("$cron:a", 1, repeat=daily), alarm("$cron:b", 2, repeat=tick), alarm("c", 3))
+    await driver.commit(unit(actor, 1, alarms=rows, wake_at=1))
+    assert (await image_of(driver, actor)).alarms == rows
+    now = alarm("$cron:a", 4, fire_seq=2, repeat=tick), alarm("$cron:b", 5, fire_seq=2)
+    await driver.commit(unit(actor, 2, alarms=now, wake_at=3))
+    assert (await image_of(driver, actor)).alarms == (rows[2], *now)
+
+
+async def test_runs_of_crons_come_back_by_name_and_number_and_are_trimmed_before_new_ones_come(driver: Driver) -> None:
+    actor, other = await create(driver, 1), await create(driver, 2)
+    runs = (
+        run("x", 2, result="error", attempt=3, error=FAILED),
+        run("x", 1),
+        run("y", 1, result="skipped", attempt=0, number=3, until=9),
+        run("x", 3),
+    )
+    await driver.commit(unit(actor, 1, runs=runs))
+    await driver.commit(unit(other, 1, runs=(run("x", 9),)))
+    assert (await image_of(driver, actor)).runs == (runs[1], runs[0], runs[3], runs[2])
+    await driver.commit(unit(actor, 2, runs_trimmed=(("x", 3), ("z", 9)), runs=(run("x", 4),)))
+    assert (await image_of(driver, actor)).runs == (runs[3], run("x", 4), runs[2])
+    # A cron that is deleted and set again begins to count anew.
+    await driver.commit(unit(actor, 3, runs_trimmed=(("x", 2**53 - 1),), runs=(run("x", 1),)))
+    assert (await image_of(driver, actor)).runs == (run("x", 1), runs[2])
+    assert (await image_of(driver, other)).runs == (run("x", 9),)
 
 
 async def test_wake_at_is_written_with_alarms_or_a_claim_and_otherwise_left(driver: Driver) -> None:

@@ -19,7 +19,7 @@ from host.model.records import AttemptRow
 from host.storage.driver import Fenced
 from host.storage.memory import MemoryDriver
 from tests.storage.conftest import sqlite_driver
-from tests.storage.samples import FAILED, alarm, change, connection, ident, index, letter, wanted
+from tests.storage.samples import FAILED, alarm, change, connection, ident, index, letter, run, wanted
 
 T = TypeVar("T")
 
@@ -47,6 +47,8 @@ WRITES = st.fixed_dictionaries(
         "kv": st.lists(OPS, max_size=8).map(tuple),
         "state": st.binary(max_size=5),
         "alarms": st.lists(st.builds(alarm, st.sampled_from("abc"), TIMES, fire_seq=SMALL), max_size=3).map(tuple),
+        "runs": st.lists(st.builds(run, st.sampled_from("xy"), SMALL, finished_at=TIMES), max_size=3).map(tuple),
+        "runs_trimmed": st.lists(st.tuples(st.sampled_from("xy"), SMALL), max_size=2).map(tuple),
         "alarms_gone": st.lists(st.tuples(st.sampled_from("abcd"), SMALL), max_size=3).map(tuple),
         "wake_at": st.none() | TIMES,
         "connections": st.lists(

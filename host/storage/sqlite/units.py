@@ -47,8 +47,8 @@ _ALARM = (
 )
 _RUNS_TRIMMED = "DELETE FROM cron_runs WHERE actor_id = ? AND name = ? AND seq < ?"
 _RUN = (
-    "INSERT INTO cron_runs (actor_id, name, seq, action, scheduled_at, started_at, finished_at, result, attempt, "
-    "error, number, until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT OR REPLACE INTO cron_runs (actor_id, name, seq, action, scheduled_at, started_at, finished_at, result, "
+    "attempt, error, number, until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _CONNECTION = (
     "INSERT INTO connections (actor_id, conn_id, gateway_id, request_id, generation, msg_index, path, opened_at, "
