@@ -9,13 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from host.cli.actors import moment
-from host.model.snapshot import ActorSnapshot
+from host.model.snapshot import ActorSnapshot, CronRunSnapshot
 from host.wire.keys import encode_key
 
 __all__ = ["show_snapshot"]
 
 # Values of guests are cut: a snapshot is for reading.
 MAX_VALUE = 60
+MAX_RUNS = 3
 
 
 def show_snapshot(console: Console, snapshot: ActorSnapshot) -> None:
@@ -40,6 +41,15 @@ def show_snapshot(console: Console, snapshot: ActorSnapshot) -> None:
             table.add_row(
                 Text(alarm.alarm), moment(alarm.scheduled_at), moment(alarm.due_at), str(alarm.attempt),
                 _value(alarm.payload),
+            )  # fmt: skip
+        console.print(table)
+    if snapshot.crons:
+        table = _table("cron", "runs", "next", "due", "attempt", "payload", "last")
+        for cron in snapshot.crons:
+            times = f"every {cron.interval} ms" if cron.interval is not None else f"{cron.expression} {cron.time_zone}"
+            table.add_row(
+                Text(cron.name), Text(times), moment(cron.scheduled_at), moment(cron.due_at), str(cron.attempt),
+                _value(cron.payload), Text(", ".join(map(_run, cron.runs[:MAX_RUNS]))),
             )  # fmt: skip
         console.print(table)
     if snapshot.dead_letters:
@@ -73,6 +83,12 @@ def _facts(snapshot: ActorSnapshot) -> list[tuple[str, str]]:
     if snapshot.attempt or snapshot.retry_at is not None:
         facts.append(("failed attempts", f"{snapshot.attempt}, again at {moment(snapshot.retry_at)}"))
     return facts
+
+
+def _run(run: CronRunSnapshot) -> str:
+    if run.result == "skipped":
+        return f"{run.number} skipped"
+    return run.result if run.error is None else run.error
 
 
 def _table(*names: str) -> Table:

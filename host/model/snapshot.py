@@ -6,7 +6,16 @@ from msgspec import Raw, Struct
 
 from host.model.errors import ErrorInfo
 
-__all__ = ["ActorSnapshot", "AlarmSnapshot", "ConnectionSnapshot", "DeadLetterSnapshot", "KvSnapshot", "ModuleRef"]
+__all__ = [
+    "ActorSnapshot",
+    "AlarmSnapshot",
+    "ConnectionSnapshot",
+    "CronRunSnapshot",
+    "CronSnapshot",
+    "DeadLetterSnapshot",
+    "KvSnapshot",
+    "ModuleRef",
+]
 
 
 class ModuleRef(Struct, frozen=True):
@@ -38,6 +47,34 @@ class AlarmSnapshot(Struct, frozen=True):
     due_at: int
     attempt: int
     payload: Raw
+
+
+class CronRunSnapshot(Struct, frozen=True):
+    """One attempt, or (`skipped`) `number` times from `scheduled_at` on that did not run."""
+
+    scheduled_at: int
+    started_at: int
+    finished_at: int
+    result: str
+    attempt: int
+    error: str | None
+    number: int
+
+
+class CronSnapshot(Struct, frozen=True):
+    """`scheduled_at` is the time of the run that comes next, or is in work; `due_at` moves with retries. `runs`: the
+    latest first."""
+
+    name: str
+    kind: str
+    expression: str | None
+    time_zone: str | None
+    interval: int | None
+    scheduled_at: int
+    due_at: int
+    attempt: int
+    payload: Raw
+    runs: list[CronRunSnapshot]
 
 
 class KvSnapshot(Struct, frozen=True):
@@ -78,3 +115,4 @@ class ActorSnapshot(Struct, frozen=True):
     kv: KvSnapshot
     state_bytes: int
     dead_letters: list[DeadLetterSnapshot]
+    crons: list[CronSnapshot] = []

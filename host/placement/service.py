@@ -10,7 +10,6 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from anyio.abc import TaskGroup
-from msgspec import Raw
 
 from host.actor.actor import Actor, not_found
 from host.actor.entries import Entry, Kind
@@ -18,14 +17,11 @@ from host.actor.lifecycle import State
 from host.actor.services import Services
 from host.model.errors import CallerError, DormiceError, limit_error
 from host.model.ids import is_id, new_id
-from host.model.records import ActorImage, ActorRecord
+from host.model.records import ActorRecord
 from host.model.snapshot import (
     ActorSnapshot,
-    AlarmSnapshot,
-    ConnectionSnapshot,
     DeadLetterSnapshot,
     KvSnapshot,
-    ModuleRef,
 )
 from host.model.status import ActorStatus
 from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, SocketClosed, SocketMessage
@@ -37,6 +33,7 @@ from host.placement.deploys import Rollouts
 from host.placement.destroys import Destroys
 from host.placement.directory import Directory
 from host.placement.put_off import PutOff
+from host.placement.snapshots import named_module, snapshot_of
 from host.storage.driver import CommitUnknown, CreateActor, Outbox
 from host.telemetry.logging import get_logger
 
@@ -389,54 +386,3 @@ class Placement:
     async def drain(self) -> None:
         await self.directory.drain()
         await self.destroys.drain()
-
-
-def named_module(module: str) -> str:
-    """As operators see it: a digest says what it is, everything else names its kind already."""
-    return module if ":" in module else f"sha256:{module}"
-
-
-def snapshot_of(image: ActorImage, lifecycle: str, kv: KvSnapshot, letters: list[DeadLetterSnapshot]) -> ActorSnapshot:
-    """The operators' view of what storage holds (D7: nothing of it is asked of the guest)."""
-    record = image.record
-    return ActorSnapshot(
-        actor_id=record.actor_id,
-        namespace=record.tenant,
-        name=record.name,
-        key=list(record.key),
-        generation=record.generation,
-        epoch=record.epoch,
-        lifecycle=lifecycle,
-        module=ModuleRef(named_module(record.module), record.name, record.version),
-        created_at=record.created_at,
-        started_at=record.started_at,
-        slept_at=record.slept_at,
-        wake_at=record.wake_at,
-        attempt=record.attempt,
-        retry_at=record.retry_at,
-        last_error=record.last_error,
-        connections=[
-            ConnectionSnapshot(
-                conn_id=row.conn_id,
-                path=row.path,
-                msg_index=row.msg_index,
-                settled_ahead=list(row.settled_ahead),
-                hibernatable=row.hibernatable,
-                opened_at=row.opened_at,
-                last_seen_at=row.last_seen_at,
-                tags=list(row.tags),
-                state=Raw(row.state or b"null"),
-                params=Raw(row.params or b"null"),
-                protocol=row.protocol,
-                subscriptions=list(row.subscriptions),
-            )
-            for row in image.connections
-        ],
-        alarms=[
-            AlarmSnapshot(row.alarm_id, row.scheduled_at, row.due_at, row.attempt, Raw(row.payload))
-            for row in image.alarms
-        ],
-        kv=kv,
-        state_bytes=len(image.state or b""),
-        dead_letters=letters,
-    )

@@ -148,6 +148,16 @@ def snapshot() -> ActorSnapshot:
              "opened_at": 0, "last_seen_at": 0, "tags": ["t1"], "state": {"n": "s" * 99}, "params": None}
         ],
         "alarms": [{"alarm": "al-1", "scheduled_at": 0, "due_at": 1000, "attempt": 1, "payload": {"p": 1}}],
+        "crons": [
+            {"name": "[red]tick", "kind": "every", "expression": None, "time_zone": None, "interval": 9000,
+             "scheduled_at": 2000, "due_at": 2000, "attempt": 0, "payload": {"action": "go", "args": []}, "runs": [
+                {"scheduled_at": 1000, "started_at": 1000, "finished_at": 1000, "result": result, "attempt": 1,
+                 "error": error, "number": 3}
+                for result, error in (("ok", None), ("error", "user/no"), ("skipped", None), ("ok", None))
+             ]},
+            {"name": "daily", "kind": "cron", "expression": "0 3 * * *", "time_zone": "Asia/Kolkata", "interval": None,
+             "scheduled_at": 0, "due_at": 0, "attempt": 2, "payload": {"action": "go", "args": []}, "runs": []},
+        ],
         "kv": {"keys": 4, "bytes": 99}, "state_bytes": 5,
         "dead_letters": [{"kind": "message", "ref": "conn", "index": 9, "reason": "guest/trap", "message": "m",
                           "attempts": 3, "at": 0}],
@@ -188,6 +198,7 @@ async def test_a_snapshot_is_readable_and_nothing_of_a_guest_is_markup() -> None
     for shown in (
         "room x/y\\/z", "asleep", "1, 7", "room version 3", "4 keys, 99 bytes", "guest/trap: [bold]it[/bold]",
         "again at 1970-01-01 00:00:05", "/[red]ada", "12", "14", "t1", "al-1", '{"p":1}', "guest/trap", "…",
+        "[red]tick", "every 9000 ms", "ok, user/no, 3 skipped", "0 3 * * * Asia/Kolkata",
     ):  # fmt: skip
         assert shown in text
     assert "s" * 61 not in text

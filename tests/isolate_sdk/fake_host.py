@@ -23,6 +23,9 @@ class FakeHost:
         self.state: Any = None
         self.alarms: dict[str, tuple[int, Any]] = {}
         self.events: list[tuple[str, str, Any]] = []
+        self.crons: list[dict[str, Any]] = []
+        self.cron_jobs: list[dict[str, Any]] = []
+        self.cron_runs: list[dict[str, Any]] = []
         self.sent: list[tuple[str, str | bytes]] = []
         self.closed: list[tuple[str, int, str]] = []
         self.conn_states: dict[str, Any] = {}
@@ -93,6 +96,19 @@ class FakeHost:
             case env.AlarmList():
                 rows = sorted((at, alarm, payload) for alarm, (at, payload) in self.alarms.items())
                 return [{"alarm": alarm, "at": at, "payload": payload} for at, alarm, payload in rows]
+            case env.CronSet():
+                asked = msgspec.json.decode(msgspec.json.encode(call))
+                del asked["call"]
+                self.crons.append(asked)
+                return {"cron": call.cron, "at": self.now}
+            case env.CronDelete():
+                before = len(self.cron_jobs)
+                self.cron_jobs = [job for job in self.cron_jobs if job["cron"] != call.cron]
+                return len(self.cron_jobs) < before
+            case env.CronList():
+                return self.cron_jobs
+            case env.CronHistory():
+                return self.cron_runs[: None if isinstance(call.limit, msgspec.UnsetType) else call.limit]
             case env.SocketSend():
                 assert (call.text is msgspec.UNSET) != (call.data is msgspec.UNSET)
                 self.sent.append((call.conn, data(call.data) if call.text is msgspec.UNSET else str(call.text)))

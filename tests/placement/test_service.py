@@ -167,6 +167,35 @@ async def test_a_snapshot_shows_what_is_on_disk(h: Harness) -> None:
         await h.placement.snapshot("nonsense")
 
 
+async def test_a_snapshot_shows_crons_with_their_runs_and_not_as_alarms(h: Harness) -> None:
+    guest = """
+    import { actor, UserError } from "isolate";
+    export default actor({
+      actions: {
+        async set(c) {
+          await c.cron.every({ name: "tick", interval: 60000, action: "go", maxHistory: 2 });
+          await c.cron.set({ name: "never", expression: "0 0 29 2 *", timezone: "Asia/Kolkata", action: "go" });
+        },
+        go(c, fire) { throw new UserError("no", { code: "no" }); },
+      },
+    });
+    """
+    actor = await h.new(guest)
+    began = h.clock.now_ms()
+    await h.call(actor, "set")
+    await h.advance(67)
+    snapshot = await h.placement.snapshot(actor)
+    assert snapshot.alarms == []
+    tick, never = snapshot.crons
+    assert (tick.name, tick.kind, tick.interval, tick.expression, tick.attempt) == ("tick", "every", 60_000, None, 3)
+    assert (tick.scheduled_at - began, tick.due_at - began) == (60_000, 74_000)
+    assert [(run.result, run.attempt, run.error, run.scheduled_at - began) for run in tick.runs] == [
+        ("error", 3, "user/no", 60_000),
+        ("error", 2, "user/no", 60_000),
+    ]
+    assert (never.expression, never.time_zone, never.interval, never.runs) == ("0 0 29 2 *", "Asia/Kolkata", None, [])
+
+
 async def test_an_answer_is_waited_for_by_one_caller() -> None:
     answer = Answer[int]()
     answer.set(7)
