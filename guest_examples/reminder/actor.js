@@ -18,8 +18,24 @@ export default actor({
       needText(text);
       return await c.schedule.at(timestamp, "ring", text);
     },
-    ring(c, text) {
-      c.state.rung.push({ text, at: Date.now() });
+    // The last argument says why it runs; a run that is tried again has the same scheduledAt.
+    ring(c, text, fire) {
+      const { rung } = c.state;
+      if (fire.name && rung.some((one) => one.cron === fire.name && one.scheduledAt === fire.scheduledAt)) return;
+      rung.push(fire.name ? { text, at: Date.now(), cron: fire.name, scheduledAt: fire.scheduledAt } : { text, at: Date.now() });
+    },
+    // c.cron runs an action again and again: by an expression in a time zone, or at an interval.
+    async repeat(c, name, expression, timezone, text) {
+      needText(text);
+      await c.cron.set({ name, expression, timezone, action: "ring", args: [text] });
+      return (await c.cron.get(name)).nextRunAt;
+    },
+    async repeatEvery(c, name, ms, text) {
+      needText(text);
+      await c.cron.every({ name, interval: ms, action: "ring", args: [text] });
+    },
+    async stop(c, name) {
+      return await c.cron.delete(name);
     },
     // c.alarms sets alarms by a name of your own; setting a name again replaces the alarm. onAlarm gets it.
     async snooze(c, name, ms, text) {
@@ -39,6 +55,7 @@ export default actor({
     if (request.method !== "GET") return new Response("only GET here\n", { status: 405, headers: { allow: "GET" } });
     const scheduled = (await c.schedule.list()).map(({ id, runAt, args }) => ({ id, at: runAt, text: args[0] }));
     const named = (await c.alarms.list()).map(({ id, at, payload }) => ({ id, at, text: payload.text }));
-    return Response.json({ waiting: [...scheduled, ...named].sort((a, b) => a.at - b.at), rung: c.state.rung });
+    const crons = (await c.cron.list()).map(({ name, nextRunAt, args }) => ({ id: name, at: nextRunAt, text: args[0] }));
+    return Response.json({ waiting: [...scheduled, ...named, ...crons].sort((a, b) => a.at - b.at), rung: c.state.rung });
   },
 });

@@ -51,7 +51,73 @@ declare module "isolate" {
     after(ms: number, action: string, ...args: Value[]): Promise<string>;
     at(timestamp: number | Date, action: string, ...args: Value[]): Promise<string>;
     cancel(id: string): Promise<boolean>;
-    list(): Promise<{ id: string; at: number; action: string; args: Value[] }[]>;
+    get(id: string): Promise<ScheduledAction | undefined>;
+    list(): Promise<ScheduledAction[]>;
+  }
+
+  export interface ScheduledAction {
+    id: string;
+    action: string;
+    args: Value[];
+    runAt: number;
+  }
+
+  /** What an action that runs by itself gets as its last argument. (`id`, `scheduledAt`) is the same at every attempt
+   *  of one run, and of no other. */
+  export interface ScheduledFire {
+    kind: "at" | "cron" | "every";
+    id: string;
+    /** Of a cron. */
+    name?: string;
+    scheduledAt: number;
+    firedAt: number;
+    /** Counts from 1. */
+    attempt: number;
+  }
+
+  export interface Cron {
+    /** Runs an action whenever the clock of the time zone (UTC without one) shows a time of the expression: minute, hour,
+     *  day-of-month, month, day-of-week. One that is set again with the same times keeps its place in them. */
+    set(options: CronOptions & { expression: string; timezone?: string }): Promise<void>;
+    /** Runs an action every `interval` ms (5,000 at least) from now, however late any run was. */
+    every(options: CronOptions & { interval: number }): Promise<void>;
+    get(name: string): Promise<CronJob | undefined>;
+    list(): Promise<CronJob[]>;
+    /** With its history. */
+    delete(name: string): Promise<boolean>;
+    /** The latest first. */
+    history(name: string, options?: { limit?: number }): Promise<CronFire[]>;
+  }
+
+  export interface CronOptions {
+    name: string;
+    action: string;
+    args?: Value[];
+    /** How many of its runs are kept, up to 100 (the default). */
+    maxHistory?: number;
+  }
+
+  export type CronJob = {
+    name: string;
+    action: string;
+    args: Value[];
+    /** Of the run that is in work or comes next. */
+    nextRunAt: number;
+    lastRunAt?: number;
+    maxHistory: number;
+  } & ({ kind: "cron"; expression: string; timezone: string } | { kind: "every"; interval: number });
+
+  export interface CronFire {
+    action: string;
+    scheduledAt: number;
+    firedAt: number;
+    finishedAt: number;
+    /** `skipped`: `count` times in a row, from `scheduledAt` to `until`, came while it was in work or the host down. */
+    result: "ok" | "error" | "skipped";
+    attempt?: number;
+    error?: { group: string; code: string; message: string };
+    count?: number;
+    until?: number;
   }
 
   export interface Alarms {
@@ -112,6 +178,7 @@ declare module "isolate" {
     readonly key: readonly string[];
     readonly kv: Kv;
     readonly schedule: Schedule;
+    readonly cron: Cron;
     readonly alarms: Alarms;
     readonly log: Log;
     /** A number in [0, 1) of the actor's own random stream. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,25 @@ async def test_the_page_lists_what_waits_by_time_and_cancel_takes_it_off(host: T
         assert await host.call(actor, "cancel", "soon") is True
         assert await host.call(actor, "cancel", "soon") is False
         assert [each["text"] for each in (await page(host, actor))["waiting"]] == ["one day"]
+
+
+async def test_a_reminder_repeats_on_the_calendar_of_a_time_zone_until_it_is_stopped(
+    host: TestHost, examples: Path
+) -> None:
+    with anyio.fail_after(20):
+        await host.deploy("reminder", (examples / "reminder" / "actor.js").read_bytes())
+        actor = await host.actor("reminder", "me")
+        at = await host.call(actor, "repeat", "report", "30 8 * * MON-FRI", "Asia/Kolkata", "the report")
+        when = datetime.fromtimestamp(at / 1_000, UTC)
+        assert (when.hour, when.minute, when.weekday() < 5) == (3, 0, True)
+        await host.call(actor, "repeatEvery", "stretch", FAR, "stretch")
+        assert {each["id"] for each in (await page(host, actor))["waiting"]} == {"report", "stretch"}
+        assert {cron["name"] for cron in (await host.snapshot(actor))["crons"]} == {"report", "stretch"}
+        answer = await host.try_call(actor, "repeat", "x", "30 25 * * *", "UTC", "never")
+        assert answer.status_code == 500
+        assert await host.call(actor, "stop", "report") is True
+        assert await host.call(actor, "stop", "report") is False
+        assert [each["id"] for each in (await page(host, actor))["waiting"]] == ["stretch"]
 
 
 async def test_what_is_not_a_reminder_is_refused(host: TestHost, examples: Path) -> None:
