@@ -63,6 +63,9 @@ class BenchHost:
     def socket_url(self, actor_id: str, path: str = "") -> str:
         return f"ws://127.0.0.1:{self.port}/gateway/{actor_id}/websocket/{path}"
 
+    def connect_url(self, actor_id: str) -> str:
+        return f"ws://127.0.0.1:{self.port}/gateway/{actor_id}/connect"
+
     def private_kib(self) -> int:
         """Private memory of the host, clean and dirty, in KiB."""
         text = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
@@ -87,9 +90,10 @@ def bench_host(profile: str = "default") -> Generator[BenchHost]:
             child.wait(START_SECONDS)
 
 
-def run_load(urls: list[str], depth: int, size: int, seconds: float) -> dict[str, Any]:
-    """One run of the load driver; raises if an answer was wrong."""
-    wanted = msgspec.json.encode({"urls": urls, "depth": depth, "size": size, "seconds": seconds}).decode()
+def run_load(urls: list[str], depth: int, size: int, seconds: float, encoding: str | None = None) -> dict[str, Any]:
+    """One run of the load driver, with an encoding over /connect sockets; raises if an answer was wrong."""
+    asked = {"urls": urls, "depth": depth, "size": size, "seconds": seconds, "encoding": encoding}
+    wanted = msgspec.json.encode(asked).decode()
     out = subprocess.run(
         [sys.executable, "-m", "benchmarks.load", wanted], check=True, stdout=subprocess.PIPE, timeout=seconds + 60
     )

@@ -20,6 +20,7 @@ ACTORS = 32
 LOAD_SECONDS = 3.0
 SMALL, LARGE = 64, 16 * 1024
 CALLS = 40
+IN_FLIGHT = 32
 CROWD, WAVE = 1_000, 50
 
 
@@ -44,6 +45,14 @@ def _load(path: str, sockets: int, depth: int, size: int, field: str) -> Callabl
             return result
 
     return run
+
+
+def _actions() -> float:
+    """Actions a second through one /connect connection in the encoding of RivetKit's client."""
+    with bench_host() as host:
+        urls = [host.connect_url(host.actor("k"))]
+        per_second: float = run_load(urls, IN_FLIGHT, SMALL, LOAD_SECONDS, "bare")["per_second"]
+        return per_second
 
 
 def _first_action() -> float:
@@ -131,6 +140,7 @@ MEASURES = (
         True,
         _load("put", ACTORS, 8, LARGE, "per_second"),
     ),
+    Measure("1 /connect connection, 32 actions in flight, 64 B echo", "actions/s", 5_000, True, _actions),
     Measure(
         "RivetKit's client, 1 connection, 32 actions in flight",
         "actions/s",

@@ -1,7 +1,7 @@
 """The output gate: what a hop produced leaves here, after its commit and never before (D1).
 
-Frames and closes go in the order in which they were made; then the answers, then one cumulative acknowledgement for
-each connection (D3); timers and calls start now.
+Of each turn the frames go in the order in which they were made, then the answers, then the closes; at last one
+cumulative acknowledgement for each connection (D3); timers and calls start now.
 """
 
 from __future__ import annotations
