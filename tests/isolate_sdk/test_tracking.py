@@ -257,6 +257,30 @@ def test_a_large_state_costs_nothing_while_it_is_left_alone(new_guest: NewGuest)
     assert guest.host.asked < 100, "the engine asks every 40,000 steps"
 
 
+def test_a_loop_over_a_large_state_leaves_little_behind(new_guest: NewGuest) -> None:
+    source = actor(
+        "grow(c, n) { c.state.rows = Array.from({ length: n }, (_, i) => ({ i, name: 'row ' + i })); },"
+        "sum: (c) => c.state.rows.reduce((sum, row) => sum + row.i, 0),"
+    )
+    guest = new_guest(source)
+    guest.action("grow", 5_000)
+    used = guest.call("heap_used")
+    assert guest.action("sum").result == 5_000 * 4_999 // 2
+    assert guest.call("heap_used") - used < 5_000 * 200
+
+
+def test_what_an_actor_keeps_of_its_state_is_the_same_in_a_later_turn(new_guest: NewGuest) -> None:
+    source = actor(
+        "keep(c) { c.vars.kept = c.state.list[1]; c.vars.map = c.state.map; },"
+        "same(c) { c.vars.kept.a = 9; return [c.vars.kept === c.state.list[1], c.vars.map === c.state.map]; },",
+        more=" vars: {},",
+    )
+    guest = new_guest(source)
+    guest.action("keep")
+    assert guest.action("same").result == [True, True]
+    assert guest.host.state["list"][1] == {"a": 9}
+
+
 HOSTILE = """
 spoil() {
   const broken = () => { throw new Error("taken"); };

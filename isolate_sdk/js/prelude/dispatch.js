@@ -181,6 +181,7 @@ const finish = () => {
   }
   settled = null;
   inTurn = changeTold = false;
+  letProxiesGo();
   if (pending === 0) stateLent = false;
   return `{"settled":[${text}],"pending":${pending}}`;
 };

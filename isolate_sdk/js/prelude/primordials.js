@@ -5,12 +5,13 @@ const { apply, ownKeys, get: reflectGet, set: reflectSet, defineProperty: reflec
 const { defineProperty, freeze, setPrototypeOf, keys: objectKeys, getPrototypeOf, create: createObject } = Object;
 const uncurry = Function.prototype.bind.bind(Function.prototype.call);
 const PError = Error, PTypeError = TypeError, PRangeError = RangeError, PMap = Map, PArray = Array, PUint8Array = Uint8Array;
-const PPromise = Promise, PProxy = Proxy, PSet = Set, PWeakMap = WeakMap, PString = String, PNumber = Number, PDate = Date, PDOMException = DOMException;
+const PPromise = Promise, PProxy = Proxy, PSet = Set, PWeakMap = WeakMap, PWeakRef = WeakRef, PString = String, PNumber = Number, PDate = Date, PDOMException = DOMException;
 const isArray = Array.isArray, isInteger = Number.isInteger, isFiniteNumber = Number.isFinite, floor = Math.floor;
 const stringify = JSON.stringify, parseJson = JSON.parse, now = Date.now;
 const mapGet = uncurry(Map.prototype.get), mapSet = uncurry(Map.prototype.set), mapHas = uncurry(Map.prototype.has);
 const mapDelete = uncurry(Map.prototype.delete), mapForEach = uncurry(Map.prototype.forEach);
 const weakGet = uncurry(WeakMap.prototype.get), weakSet = uncurry(WeakMap.prototype.set);
+const deref = uncurry(WeakRef.prototype.deref);
 const setHas = uncurry(WeakSet.prototype.has), setAdd = uncurry(WeakSet.prototype.add);
 const mapClear = uncurry(Map.prototype.clear), eachOf = uncurry(Set.prototype.forEach), addTo = uncurry(Set.prototype.add);
 const inSet = uncurry(Set.prototype.has), dropFrom = uncurry(Set.prototype.delete), clearSet = uncurry(Set.prototype.clear);

@@ -2,9 +2,23 @@
 // noticed as it is made, and a turn that changes nothing costs nothing. What is kept is the plain tree behind them: a
 // proxy that is put back into a document is taken off first.
 //
-// A root is {changed(given), proxies}: `changed` is told of every change, and whether an object came in that the actor
-// may still hold by itself and change past its proxy.
+// A root is {changed(lent), proxies}: `changed` is told of every change, and whether an object came in that the actor
+// may still hold by itself and change past its proxy. Its proxies are held weakly, for a loop over a large document would
+// leave one for every object in it; the first of a turn are held until its end, for handlers use them again and again.
 const tracked = new PWeakMap();  // proxy → its handler
+const MOST_HELD = 256;
+let held = null, heldCount = 0;
+
+const holdProxy = (proxy) => {
+  if (heldCount >= MOST_HELD) return;
+  heldCount++;
+  held = { __proto__: null, proxy, before: held };
+};
+
+const letProxiesGo = () => {
+  held = null;
+  heldCount = 0;
+};
 
 const rawOf = (value) => {
   const handler = isObject(value) ? weakGet(tracked, value) : undefined;
@@ -26,14 +40,16 @@ const trackedKind = (value) => {
 const trackIn = (root, value) => {
   if (typeof value !== 'object' || value === null) return value;
   const known = weakGet(root.proxies, value);
-  if (known !== undefined) return known;
+  const alive = known === undefined ? undefined : deref(known);
+  if (alive !== undefined) return alive;
   if (weakGet(tracked, value) !== undefined) return value;
   const kind = trackedKind(value);
   if (kind === null) return value;
   const handler = { __proto__: kind, root, target: value };
   const proxy = new PProxy(value, handler);
   weakSet(tracked, proxy, handler);
-  weakSet(root.proxies, value, proxy);
+  weakSet(root.proxies, value, new PWeakRef(proxy));
+  holdProxy(proxy);
   return proxy;
 };
 
