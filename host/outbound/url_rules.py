@@ -104,7 +104,7 @@ def parse_host(text: str) -> HostPattern:
     below = item.startswith("*.")
     matched = _AUTHORITY.fullmatch(item[2:] if below else item)
     if matched is None or _spelling(matched["host"]) is not None or not _is_port(matched["port"]):
-        raise CallerError("request", "invalid", f"url hosts: {item[:80]!r} is no host, *.host or host:port")
+        raise CallerError("request", "invalid", f"hosts: {item[:80]!r} is no host, *.host or host:port")
     return HostPattern(_bare(matched["host"]), below, int(matched["port"]) if matched["port"] else None)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
+
 from tests.cli.test_commands import endpoint, quick
 
 __all__ = ["endpoint"]
@@ -85,6 +87,18 @@ def test_a_deploy_says_who_gets_it_and_how_many_are_moved(endpoint: str, tmp_pat
     assert moved == "0 of 3 actors that are awake: moved now to the version that they are to run"
     assert watch == "watch it with `dormice deploys few`"
     assert deploy(GOOD % 4, "--now")[1].startswith("3 of 3 actors")
+
+
+def test_a_deploy_opens_hosts_and_says_which_can_never_match(endpoint: str, tmp_path: Path) -> None:
+    file = tmp_path / "m.js"
+    file.write_text(GOOD % 1)
+    opened = ("--egress", "api.example.com", "--egress", "*.example.org")
+    assert quick("deploy", "open", str(file), *opened, endpoint=endpoint)[0] == 0
+    shown = httpx.get(f"{endpoint}/definitions/open").json()
+    assert shown["options"] == {"egress": {"hosts": ["api.example.com", "*.example.org"]}}
+    code, out, err = quick("deploy", "open", str(file), "--egress", "https://x", endpoint=endpoint)
+    assert (code, out) == (1, "")
+    assert err.startswith("definition/invalid_options: egress: 'https://x' is no host")
 
 
 def test_what_does_not_work_is_one_line(endpoint: str) -> None:

@@ -211,8 +211,9 @@ def test_a_frame_does_not_steer_the_terminal_and_is_left_alone_in_a_pipe() -> No
     assert shown_frame(b"\x1b\x00", terminal=True) == "<2 bytes> 1b00"
 
 
-def test_a_host_does_not_start_with_a_list_of_hosts_that_can_never_match(tmp_path: Path) -> None:
-    told = CliRunner().invoke(app, ["serve", "--dev", "--data-dir", str(tmp_path / "data"), "--url-hosts", "https://x"])
+@pytest.mark.parametrize("flag", ["--url-hosts", "--egress-hosts"])
+def test_a_host_does_not_start_with_a_list_of_hosts_that_can_never_match(tmp_path: Path, flag: str) -> None:
+    told = CliRunner().invoke(app, ["serve", "--dev", "--data-dir", str(tmp_path / "data"), flag, "https://x"])
     assert told.exit_code == 1
-    assert "url hosts: 'https://x' is no host" in told.output
+    assert "hosts: 'https://x' is no host" in told.output
     assert not (tmp_path / "data").exists()

@@ -113,6 +113,12 @@ async def test_a_definition_gets_a_version_with_every_put(http: httpx.AsyncClien
     assert [each["name"] for each in (await http.get("/definitions")).json()["definitions"]] == ["a", "chat.room-1"]
 
 
+async def test_a_definition_may_open_the_way_out_and_shows_it(http: httpx.AsyncClient) -> None:
+    options = {"egress": {"hosts": ["api.example.com", "*.example.org", "c.example:8443"], "methods": ["GET"]}}
+    await http.put("/definitions/a", json={"module": await upload(http), "options": options})
+    assert (await http.get("/definitions/a")).json()["options"] == options
+
+
 async def test_a_definition_may_name_a_url(world: World, http: httpx.AsyncClient) -> None:
     sha = digest(b"fetched")
     made = await http.put("/definitions/room", json={"url": "https://example.org/m.js", "sha256": sha})
@@ -137,6 +143,10 @@ async def test_a_bad_name_is_refused(http: httpx.AsyncClient, name: str) -> None
         ({"module": "0" * 64, "options": {"sleep_timeout": 0}}, "definition/invalid_options"),
         ({"module": "0" * 64, "options": {"action_timeout": 600_001}}, "definition/invalid_options"),
         ({"module": "0" * 64, "options": {"hibernate": "yes"}}, "definition/invalid_options"),
+        ({"module": "0" * 64, "options": {"egress": ["a.example"]}}, "definition/invalid_options"),
+        ({"module": "0" * 64, "options": {"egress": {"hosts": []}}}, "definition/invalid_options"),
+        ({"module": "0" * 64, "options": {"egress": {"hosts": ["https://a.example"]}}}, "definition/invalid_options"),
+        ({"module": "0" * 64, "options": {"egress": {"host": ["a.example"]}}}, "definition/invalid_options"),
         ({"module": "0" * 64, "limits": {"module": 1}}, "definition/invalid_options"),
         ({"module": "0" * 64, "limits": {"memory": 10**12}}, "definition/invalid_options"),
         ({"module": "0" * 64, "limits": {"memory": 1.5}}, "definition/invalid_options"),
