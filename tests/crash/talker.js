@@ -19,6 +19,10 @@ const everything = async (c) => {
   giveUp.abort();
   fetch("https://nowhere.example/").catch(() => {});
   c.client().nobody.get(["none"]).anything().catch(() => {});
+  await c.cron.set({ name: "scratch", expression: "0 3 * * *", timezone: "Europe/Berlin", action: "log" });
+  await c.cron.list();
+  await c.cron.history("scratch");
+  await c.cron.delete("scratch");
   c.log.info("everything");
   c.random();
   c.conn.state = { seen: c.state.rows };
