@@ -35,6 +35,8 @@ _BIGINT_HEAD = b"\x82\x67$BigInt"  # an array of two, the first of which is this
 _WIDE = re.compile(rb"[\x1b\x3b]")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PLAIN = frozenset((str, int, bool, type(None)))
+
 _json = msgspec.json.Encoder()
 _json_decoder = msgspec.json.Decoder()
 
@@ -186,33 +188,31 @@ def _survey(data: bytes) -> bytes:
 def _to_tree(item: Any, room: int) -> Any:
     """CBOR's own forms to tags. Lists stay as they are: a tag that is already there travels as a list."""
     kind = type(item)
-    if room > 0:
-        if kind is list or kind is tuple:
-            return [_to_tree(each, room - 1) for each in item]
-        if kind is dict:
-            if not all(type(key) is str for key in item):
-                raise ValueError("the keys of a map must be text")
-            return {key: _to_tree(each, room - 1) for key, each in item.items()}
-        if kind is bytes:
-            return ["$Uint8Array", encode_base64(item)]
-        if kind is BigInt:
-            return to_tree(item)
-        if kind is ValueSet:
-            return ["$Set", [_to_tree(each, room - 2) for each in item.items]]
-        if item is cbor2.undefined:
-            return ["$Undefined", 0]
-    if item is None or kind is str or kind is bool:
+    if kind in _PLAIN:  # integers have four bytes at most: wider ones are tags already
         return item
-    if kind is int:
-        return item  # of four bytes at most: wider ones are tags already
     if kind is float:
         if item.is_integer() and _MAX_INT <= abs(item) <= MAX_SAFE_INTEGER:
             return int(item)
         if not math.isfinite(item):
             raise ValueError("NaN and infinities cannot be sent")
         return item
-    if room <= 0:
+    if room < (2 if kind is ValueSet else 1):  # a tag is an array, and that of a set holds another
         raise ValueError("it is nested too deep")
+    if kind is list or kind is tuple:
+        return [each if type(each) in _PLAIN else _to_tree(each, room - 1) for each in item]
+    if kind is dict:
+        for key in item:
+            if type(key) is not str:
+                raise ValueError("the keys of a map must be text")
+        return {key: each if type(each) in _PLAIN else _to_tree(each, room - 1) for key, each in item.items()}
+    if kind is bytes:
+        return ["$Uint8Array", encode_base64(item)]
+    if kind is BigInt:
+        return to_tree(item)
+    if kind is ValueSet:
+        return ["$Set", [_to_tree(each, room - 2) for each in item.items]]
+    if item is cbor2.undefined:
+        return ["$Undefined", 0]
     raise ValueError(f"a {kind.__name__} is not accepted")
 
 

@@ -16,6 +16,7 @@ from host.model.errors import CallerError, DormiceError, TenantError
 from host.wire.frames.encoding import ENCODINGS, Encoding
 from host.wire.values import UNDEFINED, BigInt, ValueSet
 from tests.end_to_end.host import TestHost, start_host
+from tests.end_to_end.host_process import host_process
 
 pytestmark = pytest.mark.anyio
 
@@ -265,3 +266,33 @@ async def test_a_session_outlives_a_restart_of_the_host(new_data_dir: Callable[[
                     assert await anext(conn.__aiter__()) == Event("said", ("ada", "back"))
                     assert await conn.counts() == {"calls": 2, "opened": 1, "closed": 0}
             stops[1].set()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+async def test_actions_over_a_session_are_exactly_once_though_the_host_is_killed(
+    new_data_dir: Callable[[], Path], encoding: Encoding
+) -> None:
+    answers: list[int] = []
+    with anyio.fail_after(90):
+        async with host_process(new_data_dir()) as (host, tasks), Client(host.url, encoding=encoding) as client:
+            await client.deploy("parlour", SOURCE, "text/javascript")
+            lobby = client.get_or_create("parlour", "lobby")
+            async with lobby.connect({"name": "ada"}, session=True) as conn:
+                first, reached = conn.conn_id, anyio.Event()
+
+                async def count() -> None:
+                    for _ in range(20):
+                        answers.append(await conn.count())
+                        if len(answers) >= 15:
+                            reached.set()
+
+                async with anyio.create_task_group() as lanes:
+                    for _ in range(3):
+                        lanes.start_soon(count)
+                    await reached.wait()
+                    host.wanted_port = host.port
+                    await host.kill()
+                    await host.start(tasks)
+                assert sorted(answers) == list(range(1, 61))
+                assert conn.conn_id == first
+                assert await conn.counts() == {"calls": 60, "opened": 1, "closed": 0}

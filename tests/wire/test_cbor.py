@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from host.model.errors import CallerError
 from host.wire.cbor import MAX_ITEMS, cbor_to_value, dumps, value_to_cbor
-from host.wire.values import BigInt, from_python, to_python
+from host.wire.values import BigInt, check_value, from_python, to_python
 from tests.wire.test_values import values
 
 
@@ -141,6 +141,18 @@ def test_what_could_hurt_is_refused(data: str) -> None:
     with pytest.raises(CallerError) as error:
         cbor_to_value(bytes.fromhex(data))
     assert error.value.name == "request/invalid"
+
+
+@pytest.mark.parametrize("inner", ["05", "80", "4101", "f7", "1b0000000000000001", "d9010280"])
+def test_what_is_let_through_is_no_deeper_than_json_may_be(inner: str) -> None:
+    for depth in range(29, 34):
+        try:
+            raw = cbor_to_value(b"\x81" * depth + bytes.fromhex(inner))
+        except CallerError:
+            continue
+        check_value(raw)
+    with pytest.raises(CallerError):
+        cbor_to_value(b"\x81" * 33 + bytes.fromhex(inner))
 
 
 def test_a_number_of_a_million_bits_is_refused() -> None:
