@@ -47,48 +47,48 @@ const station = actor({
 });
 
 const desk = actor({
-  state: { hook: null, every: 0, round: 0, stations: {}, posted: 0, failed: [] },
+  state: { hook: null, round: 0, stations: {}, posted: 0, failed: [] },
 
   actions: {
+    // Posts to the hook every so many ms, 5,000 at least: a cron counts from now, however late a round was.
     async open(c, hook, every) {
       c.state.hook = hook;
-      c.state.every = every;
-      await c.alarms.set("round", { after: every });
+      await c.cron.every({ name: "round", interval: every, action: "post" });
     },
     async close(c) {
-      return await c.alarms.cancel("round");
+      return await c.cron.delete("round");
     },
     report(c, name, reading) {
       const { actorId } = from(c, "station");
       c.state.stations[name] = { actorId, reading };
     },
+    async post(c, fire) {
+      const round = (c.state.round += 1);
+      const stations = Object.entries(c.state.stations);
+      // All stations at once; each answers in a turn of its own, and one that is gone costs only its line.
+      const answers = await Promise.allSettled(
+        stations.map(([, { actorId }]) => c.client().station.getForId(actorId).latest()),
+      );
+      const readings = {};
+      stations.forEach(([name], i) => { readings[name] = answers[i].status === "fulfilled" ? answers[i].value : null; });
+      // A host that dies between the post and the next commit makes this round again, under the same scheduledAt: the
+      // receiver can tell.
+      const name = `${c.actorId}-${fire?.scheduledAt ?? Date.now()}`;
+      try {
+        const response = await fetch(c.state.hook, {
+          method: "POST",
+          headers: { "content-type": "application/json", "idempotency-key": name },
+          body: JSON.stringify({ desk: c.key[0], round, readings }),
+          signal: AbortSignal.timeout(5_000),
+        });
+        if (!response.ok) throw new Error(`the hook answered ${response.status}`);
+        c.state.posted += 1;
+      } catch (error) {
+        const why = error.code ? `${error.group}/${error.code}` : error.message;
+        c.state.failed = [...c.state.failed, { round, why }].slice(-KEPT);
+      }
+    },
     look: (c) => c.state,
-  },
-
-  async onAlarm(c) {
-    await c.alarms.set("round", { after: c.state.every });
-    const round = (c.state.round += 1);
-    const names = Object.keys(c.state.stations);
-    // All stations at once; each answers in a turn of its own, and one that is gone costs only its line.
-    const answers = await Promise.allSettled(
-      names.map((name) => c.client().station.getForId(c.state.stations[name].actorId).latest()),
-    );
-    const readings = {};
-    names.forEach((name, i) => { readings[name] = answers[i].status === "fulfilled" ? answers[i].value : null; });
-    try {
-      const response = await fetch(c.state.hook, {
-        method: "POST",
-        // A host that dies after the post and before the next commit leaves it to the receiver to know the round.
-        headers: { "content-type": "application/json", "idempotency-key": `${c.actorId}-${round}` },
-        body: JSON.stringify({ desk: c.key[0], round, readings }),
-        signal: AbortSignal.timeout(5_000),
-      });
-      if (!response.ok) throw new Error(`the hook answered ${response.status}`);
-      c.state.posted += 1;
-    } catch (error) {
-      const why = error.code ? `${error.group}/${error.code}` : error.message;
-      c.state.failed = [...c.state.failed, { round, why }].slice(-KEPT);
-    }
   },
 });
 
