@@ -235,6 +235,23 @@ def test_a_raw_request_and_a_raw_socket_have_their_connection(new_guest: NewGues
     assert guest.host.state["log"][-1] == ["gone", 0, False, True, "bob"]
 
 
+def test_a_raw_socket_may_be_disconnected_as_a_connection(new_guest: NewGuest) -> None:
+    source = """import { actor } from "rivetkit";
+    export default actor({
+      state: [], onDisconnect(c, conn) { c.state.push(conn.id); },
+      onWebSocket(c, ws) {
+        ws.onmessage = async () => { await c.conn.disconnect("bye"); ws.send("never"); c.state.push(ws.readyState); };
+        ws.onclose = (e) => c.state.push(e.reason);
+      },
+    });"""
+    guest = new_guest(source)
+    guest.open("c1")
+    assert guest.message("x").error is None
+    assert (guest.host.closed, guest.host.sent) == ([("c1", 1000, "bye")], [])
+    guest.one(type="socket_closed", conn="c1", code=1000, reason="bye", clean=True)
+    assert guest.host.state == [2, "bye", "c1"]
+
+
 def woken(new_guest: NewGuest, source: str, rows: list[dict[str, Any]]) -> Guest:
     host = FakeHost()
     host.state = {"log": []}

@@ -57,6 +57,7 @@ class Conn {
     this.#open = false;
     mapDelete(conns, this.#id);
     if (this.#kind === 'connect') mapSet(closing, this.#id, this);
+    else if (this.#kind === 'raw') leaveSocket(this.#id);
   }
   #replace(state) {
     this.#state = state;

@@ -12,7 +12,7 @@ const tagList = (tags) => {
   return `[${text}]`;
 };
 
-let newSocket = null, openSocket, receive, connBehind;
+let newSocket = null, openSocket, receive, connBehind, leaveSocket;
 
 class ActorWebSocket extends EventTarget {
   #conn;
@@ -82,6 +82,11 @@ class ActorWebSocket extends EventTarget {
       }
     };
     connBehind = (socket) => socket.#conn;
+    // Its connection was closed by the actor.
+    leaveSocket = (id) => {
+      const socket = mapGet(sockets, id);
+      if (socket) socket.#readyState = CLOSING;
+    };
     // Each of these gives back what the listeners returned.
     receive = {
       open: (socket, failed) => {
