@@ -327,7 +327,8 @@ class HopRunner:
                 caller_name=payload.caller_name or UNSET,
             )
         if isinstance(payload, HttpCall):
-            return RequestEvent(event_id, payload.method, payload.path, list(payload.headers), payload.body)
+            params = UNSET if payload.params is None else Raw(payload.params)
+            return RequestEvent(event_id, payload.method, payload.path, list(payload.headers), payload.body, params)
         if isinstance(payload, AlarmRow):
             return AlarmEvent(
                 event_id,

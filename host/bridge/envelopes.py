@@ -139,14 +139,15 @@ class ActionEvent(Struct, frozen=True, tag_field="type", tag="action", omit_defa
     params: Raw | UnsetType = UNSET
 
 
-class RequestEvent(Struct, frozen=True, tag_field="type", tag="request"):
-    """A raw HTTP request; `path` includes the query string. Answered with `HttpReply`."""
+class RequestEvent(Struct, frozen=True, tag_field="type", tag="request", omit_defaults=True):
+    """A raw HTTP request; `path` includes the query string, `params` is as for an action. Answered with `HttpReply`."""
 
     id: int
     method: str
     path: str
     headers: list[tuple[str, str]]
     body: Buffer
+    params: Raw | UnsetType = UNSET
 
 
 class SocketOpenedEvent(Struct, frozen=True, tag_field="type", tag="socket_opened", omit_defaults=True):

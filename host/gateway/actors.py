@@ -159,13 +159,13 @@ class ActorRoutes:
     async def _request(self, exchange: Exchange, target: Target) -> Response:
         deps, request = self._deps, exchange.request
         guard_action(exchange.identity, None)
-        conn_params(request.headers, [], deps.limits.conn_params)
+        params = conn_params(request.headers, [], deps.limits.conn_params)
         body = await read_body(request, deps.clock, limit="body", allowed=deps.limits.body)
         headers = request_headers(request.headers.raw, keep_bearer=deps.auth.for_the_actor)
 
         async def call(record: ActorRecord) -> HttpReply:
             exchange.record = record
-            sent = HttpCall(record.actor_id, request.method, target.url, headers, body, exchange.ray)
+            sent = HttpCall(record.actor_id, request.method, target.url, headers, body, exchange.ray, params)
             reply = await deps.service.request(sent)
             if reply.error is not None:
                 raise counted_error(reply.error)

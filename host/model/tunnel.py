@@ -108,12 +108,15 @@ class ActionReply(Struct, frozen=True):
 
 
 class HttpCall(Struct, frozen=True):
+    """`params` is as it is for an `ActionCall`."""
+
     actor_id: str
     method: str
     path: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
     ray: str
+    params: bytes | None = None
 
 
 class HttpReply(Struct, frozen=True):

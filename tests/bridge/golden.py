@@ -32,6 +32,7 @@ EVENTS: dict[str, e.Event] = {
     "action_of_connection": e.ActionEvent(5, "increment", Raw(b"[]"), CONN),
     "action_over_http_with_params": e.ActionEvent(16, "increment", Raw(b"[]"), params=Raw(b'{"user":"u"}')),
     "request": e.RequestEvent(6, "POST", "/x?y=1", [("a", "1"), ("a", "2")], b"body"),
+    "request_params": e.RequestEvent(6, "GET", "/x", [], b"", Raw(b'{"token":"t"}')),
     "request_long": e.RequestEvent(7, "PUT", "/x", [], LONG),
     "socket_opened": e.SocketOpenedEvent(8, CONN, "/room", [("origin", "null")], True, Raw(b'{"name":"n"}'), 2),
     "socket_opened_connect": e.SocketOpenedEvent(17, CONN, "/", [], True, Raw(b'{"user":"u"}'), protocol="connect"),

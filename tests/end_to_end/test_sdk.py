@@ -34,10 +34,16 @@ const room = actor({
     say(c, text) { c.conn.state.said.push(text); c.broadcast("news", text); return c.conn.state.said.length; },
     count(c, key) { c.state.seen.set(key, (c.state.seen.get(key) ?? 0) + 1); return c.state.seen.get(key); },
     twice: (c, n) => n, log: (c) => c.state.log, changes: (c) => c.vars.changes, sleep: (c) => c.sleep(),
-    async durable(c) { c.state.told = 1; await c.saveState({ immediate: true }); c.state.told = 2; return c.state.told; },
-    timers() { for (let i = 0; i < 5000; i++) clearTimeout(setTimeout(() => {}, 60000)); },
+    async durable(c) {
+      c.state.told = 1;
+      await c.saveState({ immediate: true });
+      return ++c.state.told;
+    },
+    timers() { for (let i = 0; i < 2000; i++) clearTimeout(setTimeout(() => {}, 60000)); },
   },
-  actionInputSchemas: { twice: { parse([n]) { if (typeof n !== "number") throw new Error("a number"); return [2 * n]; } } },
+  actionInputSchemas: {
+    twice: { parse([n]) { if (typeof n !== "number") throw new Error("a number"); return [2 * n]; } },
+  },
   onRequest: (c, request) => Response.json([c.conn.params ?? null, c.conn.state.name, new URL(request.url).pathname]),
   onWebSocket(c, ws) {
     ws.onmessage = (e) => { ws.state.said.push(e.data); ws.send(`${c.conn.state.name} ${ws.state.said.length}`); };

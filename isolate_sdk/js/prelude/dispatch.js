@@ -15,11 +15,12 @@ const answer = async (context, name, args) =>
 const act = (context, name, args) =>
   definition.hooks.onBeforeActionResponse ? answer(context, name, args) : runAction(context, name, args);
 
+const paramsIn = (ev) => (hasOwn(ev, 'params') ? native.revive(ev.params, 0) : undefined);
+
 const action = (ev) => {
   const args = native.revive(ev.args, 0);
   if (hasOwn(ev, 'conn')) return act(contextOf(connOf(ev.conn), NOWHERE), ev.name, args);
-  const params = hasOwn(ev, 'params') ? native.revive(ev.params, 0) : undefined;
-  return viaHttp(params, fromCaller(ev), (context) => act(context, ev.name, args));
+  return viaHttp(paramsIn(ev), fromCaller(ev), (context) => act(context, ev.name, args));
 };
 
 const connOf = (id) => {
@@ -31,9 +32,9 @@ const connOf = (id) => {
 // --- one function per type of event -----------------------------------------------------------------------------
 
 const openedSocket = async (ev) => {
-  const params = hasOwn(ev, 'params') ? native.revive(ev.params, 0) : undefined, kind = kindOf(ev);
+  const kind = kindOf(ev);
   const conn = makeConn({
-    id: ev.conn, params: paramsOf(params), state: undefined, saved: undefined, hibernatable: ev.hibernatable, kind,
+    id: ev.conn, params: paramsOf(paramsIn(ev)), state: undefined, saved: undefined, hibernatable: ev.hibernatable, kind,
   });
   const request = receivedRequest('GET', actorUrl(ev.path), headersFrom(ev.headers), null);
   await admit(conn, fromRequest(request));
@@ -89,17 +90,6 @@ const alarm = (ev) => {
   });
 };
 
-// A plain HTTP request brings its parameters in a header.
-const connParams = (made) => {
-  const text = made.headers.get('x-rivet-conn-params');
-  if (text === null) return undefined;
-  try {
-    return parseJson(text);
-  } catch (_) {
-    throw bridgeError('actor', 'validation_error', 'the header x-rivet-conn-params is not JSON');
-  }
-};
-
 // An answer goes out in one piece: one whose body is a stream waits for its end.
 const whole = (value) => (isPromiseLike(value) || isStreamed(value) ? wholeLater(value) : value);
 
@@ -114,7 +104,7 @@ const request = (ev) => {
   if (!onRequest) throw bridgeError('actor', 'action_not_found', 'this actor has no onRequest');
   const bytes = native.bytes(ev.body, 0);
   const made = receivedRequest(ev.method, actorUrl(ev.path), headersFrom(ev.headers), bytes.length ? bytes : null);
-  return viaHttp(connParams(made), fromRequest(made), (context) => whole(onRequest(context, made)));
+  return viaHttp(paramsIn(ev), fromRequest(made), (context) => whole(onRequest(context, made)));
 };
 
 const handle = (ev) => {
