@@ -23,6 +23,7 @@ __all__ = [
     "knows_every_connection",
     "last_turn_first",
     "leaps_over_gaps",
+    "lets_all_out",
     "nothing",
     "reads_all_actors",
     "release_first",
@@ -51,6 +52,10 @@ def release_first(true: Function) -> Function:
 
 def last_turn_first(true: Function) -> Function:
     return lambda self, result: true(self, replace(result, turns=result.turns[::-1]))
+
+
+def lets_all_out(true: Function) -> Function:
+    return lambda self, effects: effects
 
 
 def leaps_over_gaps(true: Function) -> Function:

@@ -16,6 +16,8 @@ D = "tests/actor/test_invariants.py::"
 AHEAD = "tests/actor/test_settled_ahead.py::"
 LOSS = "tests/actor/test_isolate_loss.py::"
 STALE = "tests/actor/test_stale_starts.py::"
+CONNECT = "tests/actor/test_connect.py::"
+LOSSES = "tests/actor/test_connect_losses.py::"
 CONNECTION = "tests/gateway/test_connection.py::"
 CALLS = "tests/actor/test_actor_calls.py::"
 FETCHES = "tests/actor/test_fetches.py::"
@@ -176,6 +178,27 @@ MUTANTS = (
         lies.answers(True),
         (D + "test_d4_after_a_wake_the_start_settles_only_when_every_socket_has_been_set_up_again",),
         "lets in during a start",
+    ),
+    Mutant(
+        "D4",
+        "host.actor.speech:Speech.may_begin",
+        lies.answers(True),
+        (CONNECT + "test_of_two_wishes_for_a_guarded_event_the_second_waits_for_the_answer_to_the_first",),
+        "lets wishes overtake each other",
+    ),
+    Mutant(
+        "D4",
+        "host.actor.speech:Speech.keep_early",
+        lies.lets_all_out,
+        (CONNECT + "test_the_first_frame_is_init_and_what_the_guest_sent_before_comes_right_behind",),
+        "sends before Init",
+    ),
+    Mutant(
+        "D6",
+        "host.actor.ledger:Ledger.put_begun",
+        lies.nothing,
+        (LOSSES + "test_d2_whichever_commit_it_is_lost_at_each_action_is_carried_out_once_or_aborted",),
+        "forgets what has begun",
     ),
     Mutant(
         "D5",
