@@ -23,6 +23,7 @@ from host.capabilities.state import ActorState, Connection
 from host.capabilities.timers import CallIds, Timers
 from host.model.errors import CallerError
 from host.model.limits import Limits
+from host.wire.frames.args import args_of_json
 from host.wire.frames.encoding import Encoding
 from host.wire.frames.to_client import encode_event
 from host.wire.keys import check_key
@@ -176,10 +177,7 @@ def _event_broadcast(turn: TurnContext, call: Any) -> Any:
 
 def _event_encoder(call: Any) -> Callable[[Encoding], str | bytes]:
     """The frame of an event in an encoding; it looks into the arguments, for they go to strangers."""
-    args = bytes(call.args)
-    if not args.startswith(b"["):
-        raise CallerError("request", "invalid", "the args of an event are a JSON array")
-    check_value(args)
+    args = args_of_json(bytes(call.args))
     return lambda encoding: encode_event(encoding, call.name, args)
 
 

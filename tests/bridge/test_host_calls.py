@@ -164,6 +164,7 @@ REFUSED: dict[str, list[tuple[Struct, str]]] = {
     ],
     "event_broadcast": [
         (e.EventBroadcast("e", Raw(b"1")), "request/invalid"),
+        (e.EventBroadcast("e", Raw(b'["$Set",[1]]')), "request/invalid"),
         (e.EventBroadcast("e", Raw(b'[["$BigInt",1]]')), "request/invalid"),
         (e.EventBroadcast("e" * 257, Raw(b"[]")), "limit/exceeded"),
         (e.EventBroadcast("e", Raw(b'["' + b"x" * 2**20 + b'"]')), "message/outgoing_too_long"),
