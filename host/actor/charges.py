@@ -91,7 +91,7 @@ class Charging:
             charges.told.append(self._runner.settle(failed(entry, error)))
             return
         entry.faults += 1
-        self._runner.note_run(entry, error)
+        self._runner.alarms.note_run(entry, error)
         if may_try_again(entry, self._limits):
             count_delivery(entry)
             self._record(entry)

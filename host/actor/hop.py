@@ -12,12 +12,10 @@ from collections import deque
 from collections.abc import Callable
 
 from msgspec import UNSET, Raw
-from msgspec.structs import replace
 
-from host.actor.backoff import alarm_delay_ms
-from host.actor.crons import Crons
 from host.actor.entries import Entry, Kind
-from host.actor.failures import error_of, failed, letter, too_long
+from host.actor.failures import error_of, failed, too_long
+from host.actor.fired_alarms import FiredAlarms
 from host.actor.guest import Guest
 from host.actor.ledger import Ledger
 from host.actor.mailbox import Mailbox
@@ -41,7 +39,7 @@ from host.bridge.envelopes import (
 from host.bridge.reply import Reply, bad_reply
 from host.model.clock import Clock
 from host.model.effects import TurnEffects
-from host.model.errors import DormiceError, ErrorInfo, GuestFault
+from host.model.errors import DormiceError, GuestFault
 from host.model.failpoints import FailPoint
 from host.model.limits import Limits
 from host.model.records import AlarmRow, ConnectionRow
@@ -66,13 +64,12 @@ class HopRunner:
         limits: Limits,
         jitter: Callable[[], float],
     ) -> None:
-        self._jitter = jitter
         self._guest = guest
         self._calls = guest.calls
         self._failpoints = guest.calls.failpoints
         self._state = guest.calls.state
         self._ledger = ledger
-        self._crons = Crons(guest.calls.state, ledger)
+        self.alarms = FiredAlarms(guest.calls.state, ledger, clock, limits, jitter)
         self._mailbox = mailbox
         self._clock = clock
         self._limits = limits
@@ -86,8 +83,6 @@ class HopRunner:
         self.gate_open = False
         self.hibernatable = True
         self.dropped_alarms: list[AlarmRow] = []
-        # Alarms given up after their last attempt, to be told after the commit.
-        self.given_up: list[tuple[Entry, ErrorInfo]] = []
         self.turns = 0
         self._event_id = 0
         self._last_now = 0
@@ -226,7 +221,7 @@ class HopRunner:
             self._ledger.remove_connection(entry.line)
             self._state.remove_connection(entry.line)
         elif isinstance(entry.payload, AlarmRow):
-            self._settle_alarm(entry, entry.payload, settlement)
+            self.alarms.settle(entry, entry.payload, settlement)
         if entry.line is not None:
             if entry.attempt > 1 or entry.call is not None:
                 self._ledger.clear_attempt(entry.name)
@@ -234,40 +229,6 @@ class HopRunner:
             if not ended:
                 self._mailbox.settled(entry.line, entry.serial)
         return settlement
-
-    def _settle_alarm(self, entry: Entry, fired: AlarmRow, settlement: Settlement) -> None:
-        """Gone, or a cron set for its next time, when its handler settled with a result; put off when it failed. Either
-        only if nobody has set the same id meanwhile."""
-        if not settlement.given_up:
-            self.note_run(entry, settlement.error)
-        row = self._ledger.alarms.get(fired.alarm_id)
-        if row is None or row.fire_seq != fired.fire_seq:
-            return
-        now = self._clock.now_ms()
-        if settlement.error is not None:
-            entry.faults += 1
-            if entry.faults < self._limits.alarm_attempts:
-                due = now + alarm_delay_ms(entry.faults - 1, self._jitter())
-                self._put_alarm(fired.alarm_id, replace(row, due_at=due, attempt=entry.attempt, faults=entry.faults))
-                return
-            self._ledger.dead_letter(letter(entry, settlement.error, now))
-            self.given_up.append((entry, settlement.error))
-        self._put_alarm(fired.alarm_id, self._crons.next(row, now))
-
-    def note_run(self, entry: Entry, error: ErrorInfo | None) -> None:
-        """An attempt has ended: of a cron that is a line of its history."""
-        if isinstance(entry.payload, AlarmRow) and entry.payload.repeat is not None:
-            row = self._ledger.alarms.get(entry.payload.alarm_id)
-            if row is not None:
-                ended = max(entry.began, self._clock.now_ms())
-                self._put_alarm(row.alarm_id, self._crons.ran(entry, row, error, ended))
-
-    def _put_alarm(self, alarm_id: str, row: AlarmRow | None) -> None:
-        self._ledger.put_alarm(alarm_id, row)
-        if row is None:
-            self._state.alarms.pop(alarm_id, None)
-        else:
-            self._state.alarms[alarm_id] = row
 
     def _next_startable(self) -> Entry | None:
         """The next entry whose time has come; an alarm that was cancelled or set anew while it waited is passed
@@ -280,8 +241,8 @@ class HopRunner:
                     return entry
                 self._mailbox.hold_back(entry)
                 continue
-            row = self._ledger.alarms.get(entry.payload.alarm_id)
-            if row is not None and row.fire_seq == entry.payload.fire_seq:
+            row = self.alarms.standing(entry.payload)
+            if row is not None:
                 # A cron may have been given another action while it waited.
                 entry.payload = row
                 return entry

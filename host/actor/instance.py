@@ -441,9 +441,9 @@ class Instance:
         for row in self._runner.dropped_alarms:
             self._alarms.done(row)
         self._runner.dropped_alarms.clear()
-        for entry, error in self._runner.given_up:
+        for entry, error in self._runner.alarms.given_up:
             self._note_given_up(entry, error)
-        self._runner.given_up.clear()
+        self._runner.alarms.given_up.clear()
         for entry in result.started:
             if entry.event_id in self._runner.unsettled and entry.kind not in (Kind.START, Kind.STOP):
                 self._deadlines.begin(entry, self._options.handler_timeout)

@@ -94,7 +94,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit("alarm_spacing", 10, 10, "ms", "time from the firing of an alarm to that of one which its handler sets"),
     Limit("alarm_id", 128, 128, "bytes", "one alarm id"),
     Limit("alarm_payload", 64 * KIB, 64 * KIB, "bytes", "payload of one alarm"),
-    Limit("crons", 100, 1_000, "crons", "crons of one actor; each is an alarm too", True),
+    Limit("crons", 100, 100, "crons", "crons of one actor; each is an alarm too", True),
     Limit("cron_sets", 100, 100, "calls", "settings of crons in one turn"),
     Limit("cron_name", 120, 120, "bytes", "the name of a cron, or of the action that it runs"),
     Limit("cron_args", 16 * KIB, 16 * KIB, "bytes", "arguments that a cron keeps for its action"),
