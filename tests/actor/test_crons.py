@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from host.storage.memory import MemoryDriver
+from tests.actor.guests import scripted, settle
 from tests.actor.harness import CodeShelf, Harness, open_harness
 
 pytestmark = pytest.mark.anyio
@@ -197,6 +198,22 @@ async def test_a_clock_that_is_set_back_runs_nothing_twice(h: Harness) -> None:
     assert [one[2] for one in await ran(h, actor)] == [anchor + MINUTE]
     await h.advance(32)
     assert [one[2] - anchor for one in await ran(h, actor)] == [MINUTE, 2 * MINUTE]
+
+
+async def test_a_module_without_an_sdk_sets_one_by_the_host_call_and_gets_it_as_an_alarm(h: Harness) -> None:
+    call = {"call": "cron_set", "cron": "x", "action": "go", "args": [1], "expression": "0 * * * *"}
+    guest = scripted(settle(1), settle(2, call=call), settle(3), settle(4))
+    actor = await h.new(guest)
+    await h.call(actor, "anything")
+    ((first, payload),) = [(row.scheduled_at, row.payload) for row in (await h.image(actor)).alarms]
+    assert (first % HOUR, payload) == (0, b'{"action":"go","args":[1]}')
+    for n in (1, 2):
+        await to(h, first + (n - 1) * HOUR)
+        assert [row.scheduled_at for row in (await h.image(actor)).alarms] == [first + n * HOUR]
+    assert [(run.scheduled_at, run.result) for run in (await h.image(actor)).runs] == [
+        (first, "ok"),
+        (first + HOUR, "ok"),
+    ]
 
 
 # --- failures --------------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ FEATURES = {
     "kv": "an ordered store, limits included",
     "alarms": "set, replaced, fired, tried again, cancelled",
     "schedule": "an action that is run later",
+    "crons": "an action that is run again and again, and knows why",
     "timers": "a handler that waits, and others meanwhile",
     "requests": "raw HTTP",
     "sockets": "opened, answered, closed; one message after another",
@@ -58,6 +59,10 @@ LACKS = {
     ("static", "memory"): "the memory is the process's own",
     ("js", "generation"): "the context of the SDK has no generation; clients see it in x-rivet-actor-generation",
     ("wasm", "schedule"): "it is the SDKs' work on top of alarms; the header for C has none",
+    (
+        "wasm",
+        "crons",
+    ): "the host calls are there (tests/actor/test_crons.py makes them); the header for C has none",
 }
 
 TESTED: set[str] = set()

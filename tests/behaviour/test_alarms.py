@@ -83,6 +83,49 @@ async def test_what_is_scheduled_is_not_among_the_alarms(thing: World) -> None:
     assert await thing.call(actor, "call_off", id) is True
 
 
+@on_every_kind("crons")
+async def test_a_cron_runs_over_sleeps_and_failures_and_tells_of_it(thing: World) -> None:
+    actor = await thing.actor()
+    began = thing.clock.now_ms()
+    await thing.call(actor, "every", "tick", 60_000, 5)
+    await thing.call(actor, "every", "weak", 90_000, -1)
+    assert await thing.call(actor, "crons") == [
+        ["tick", "count", [5], began + 60_000],
+        ["weak", "count", [-1], began + 90_000],
+    ]
+    assert await thing.call(actor, "pending") == []
+    await thing.sleep(actor)
+    await thing.h.advance(60)
+    await thing.sleep(actor)
+    await thing.h.advance(30 + 2 + 4)
+    assert [one for one in thing.notes(actor) if one.startswith("count")] == [
+        f"count 5 every tick {began + 60_000} 1",
+        *(f"count -1 every weak {began + 90_000} {attempt}" for attempt in (1, 2, 3)),
+    ]
+    assert (await thing.h.document(actor))["count"] == 4
+    assert await thing.call(actor, "runs", "weak") == [
+        ["ok", began + 90_000, 3],
+        ["error", began + 90_000, 2],
+        ["error", began + 90_000, 1],
+    ]
+    assert [await thing.call(actor, "drop", "tick") for _ in range(2)] == [True, False]
+    assert [row[0] for row in await thing.call(actor, "crons")] == ["weak"]
+    assert await thing.call(actor, "runs", "tick") == []
+
+
+@on_every_kind("crons")
+async def test_a_cron_is_by_the_calendar_of_its_zone_and_what_was_missed_is_told(thing: World) -> None:
+    actor = await thing.actor()
+    await thing.call(actor, "daily", "noon", "0 12 * * *", "Asia/Kolkata", 1)
+    ((_, _, _, first),) = await thing.call(actor, "crons")
+    assert (first // 60_000) % (24 * 60) == 6 * 60 + 30
+    await thing.sleep(actor)
+    thing.clock.jump((first - thing.clock.now_ms()) / 1_000 + 3 * 86_400)
+    await thing.h.advance(0)
+    assert await thing.call(actor, "runs", "noon") == [["skipped", first + 86_400_000, 3], ["ok", first, 1]]
+    assert [row[3] for row in await thing.call(actor, "crons")] == [first + 4 * 86_400_000]
+
+
 @on_every_kind("timers")
 async def test_a_handler_that_waits_lets_others_in_and_goes_on(thing: World) -> None:
     actor = await thing.actor()

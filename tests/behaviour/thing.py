@@ -121,6 +121,36 @@ class Thing(Actor):
         return self.schedule.cancel(id)
 
     @action
+    def every(self, name: str, ms: int, by: int) -> None:
+        self.cron.every(name, ms, "count", by)
+
+    @action
+    def daily(self, name: str, expression: str, zone: str, by: int) -> None:
+        self.cron.set(name, expression, "count", by, time_zone=zone)
+
+    @action
+    def count(self, by: int) -> None:
+        why = self.firing
+        assert why is not None
+        self.note(f"count {by} {why.kind} {why.name} {why.scheduled_at} {why.attempt}")
+        if by < 0 and why.attempt < 3:
+            raise RuntimeError("not yet")
+        self.state["count"] += by
+
+    @action
+    def crons(self) -> list[list[Any]]:
+        return [[job.name, job.action, list(job.args), job.next_at] for job in self.cron.list()]
+
+    @action
+    def runs(self, name: str) -> list[list[Any]]:
+        runs = self.cron.history(name)
+        return [[run.result, run.scheduled_at, run.number if run.until else run.attempt] for run in runs]
+
+    @action
+    def drop(self, name: str) -> bool:
+        return self.cron.delete(name)
+
+    @action
     async def wait(self, ms: int, label: str) -> str:
         self.note(f"begin {label}")
         await self.delay(ms)
