@@ -38,7 +38,7 @@ from host.client.records import (
     TokenInfo,
 )
 from host.client.session import SessionSocket
-from host.client.socket import ActorSocket
+from host.client.socket import ActorSocket, Opening
 from host.model.errors import CallerError
 from host.model.snapshot import ActorSnapshot
 from host.model.status import ActorStatus
@@ -251,9 +251,9 @@ class Client:
         """Carries an action out, waking the actor if it sleeps."""
         return await self._gateway.action(actor_id, action, args, {})
 
-    async def connect(self, actor_id: str, path: str = "") -> ActorSocket:
-        """A raw WebSocket; `path` is what the actor sees, with its query string."""
-        return await self.get_for_id(actor_id).websocket(path)
+    def connect(self, actor_id: str, path: str = "") -> Opening[ActorSocket]:
+        """A raw WebSocket, to be awaited or entered; `path` is what the actor sees, with its query string."""
+        return self.get_for_id(actor_id).websocket(path)
 
     def session(self, actor_id: str, path: str = "") -> SessionSocket:
         """A raw WebSocket that comes back by itself after a break; an async context manager, as `connect` gives."""

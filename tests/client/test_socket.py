@@ -52,7 +52,7 @@ async def test_a_close_of_the_host_comes_with_code_and_reason() -> None:
         await connection.send("last")
         await connection.close(1011, "actor.poison_message")
 
-    async with listening(close) as client, await client.connect("id") as socket:
+    async with listening(close) as client, client.connect("id") as socket:
         assert await socket.receive() == "last"
         with pytest.raises(SocketClosed) as caught:
             await socket.receive()
