@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 # Where each name lives: `from host import name` loads that module and what it needs. Their types are in `__init__.pyi`.
 _HOMES = {
     "Actor": "host.static.actor",
+    "AuthRequest": "host.static.http",
     "Alarm": "host.static.alarms",
     "CallFailed": "host.static.errors",
     "Client": "host.client.client",
@@ -44,6 +45,7 @@ __all__ = [
     "Actor",
     "Alarm",
     "CallFailed",
+    "AuthRequest",
     "Client",
     "Closed",
     "Conn",

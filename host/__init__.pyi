@@ -19,6 +19,7 @@ from host.static.crons import CronRun as CronRun
 from host.static.crons import Firing as Firing
 from host.static.errors import CallFailed as CallFailed
 from host.static.errors import UserError as UserError
+from host.static.http import AuthRequest as AuthRequest
 from host.static.http import Request as Request
 from host.static.http import Response as Response
 from host.static.sockets import Closed as Closed

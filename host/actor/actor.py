@@ -15,7 +15,7 @@ from host.actor.admitting import Admitting
 from host.actor.destroying import Destroying
 from host.actor.endings import Endings
 from host.actor.entries import Entry, Kind
-from host.actor.failures import ABORTED
+from host.actor.failures import ABORTED, UNCHECKED
 from host.actor.instance import Ended, Instance
 from host.actor.lifecycle import State, Step
 from host.actor.recent_faults import RecentFaults
@@ -236,6 +236,18 @@ class Actor(Admitting, Endings):
             self.mailbox.put_back(alarms)
         await self._ended(ended, instance)
 
+    def _ask_first(self) -> None:
+        """What was let in while another version ran, or before anyone knew, is not delivered: whoever waits asks the
+        auth hook, and comes again."""
+        for entry in self.mailbox.remove_unchecked():
+            entry.fail(UNCHECKED)
+            if entry.kind is Kind.OPENED:
+                assert entry.line is not None
+                self.lines.close(entry.line)
+                self.mailbox.remove_line(entry.line)
+                self._services.metrics.count("socket_closes", "actor.restarted")
+                self._services.gateway.close(entry.line, 1012, "actor.restarted")
+
     async def _make_instance(self, image: ActorImage, began: float) -> Instance:
         record = image.record
         definition = await self._services.definitions.for_actor(record)
@@ -254,6 +266,12 @@ class Actor(Admitting, Endings):
             if not reply.request:
                 for entry in self.mailbox.remove_kind(Kind.REQUEST):
                     entry.fail(no_requests().info)
+            if reply.auth:
+                self._ask_first()
+            else:
+                # There is nobody to ask any more: whoever asks finds out how this version wants it.
+                for entry in self.mailbox.remove_kind(Kind.AUTH):
+                    entry.fail(UNCHECKED)
 
         def stopping() -> None:
             self._take(Step.STOP)

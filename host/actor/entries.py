@@ -15,6 +15,8 @@ from host.model.tunnel import (
     ActionCall,
     ActionReply,
     ActionRequest,
+    AuthCall,
+    AuthReply,
     HttpCall,
     HttpReply,
     Opened,
@@ -35,13 +37,22 @@ class Kind(StrEnum):
     MESSAGE = "message"
     CLOSED = "closed"
     ALARM = "alarm"
+    AUTH = "auth"
 
 
-Payload = ActionCall | HttpCall | Opened | SocketMessage | SocketClosed | AlarmRow | None
+Payload = ActionCall | HttpCall | AuthCall | Opened | SocketMessage | SocketClosed | AlarmRow | None
 Answer = Callable[[Any], None]
 
 # Delivered again when their isolate goes; actions and requests are not (D5).
 _REDELIVERED = frozenset({Kind.OPENED, Kind.MESSAGE, Kind.CLOSED, Kind.ALARM})
+
+
+# What answers those that are waited for.
+_REPLY: dict[Kind, type[ActionReply] | type[HttpReply] | type[AuthReply]] = {
+    Kind.ACTION: ActionReply,
+    Kind.REQUEST: HttpReply,
+    Kind.AUTH: AuthReply,
+}
 
 
 class Entry:
@@ -105,8 +116,17 @@ class Entry:
 
     @property
     def redelivered(self) -> bool:
-        """D5: whether it is delivered again when its isolate goes. An action or a request never is."""
+        """D5: whether it is delivered again when its isolate goes. What somebody waits for never is."""
         return self.kind in _REDELIVERED
+
+    @property
+    def unchecked(self) -> bool:
+        """It comes from a client about which no auth hook was asked. What another actor of the tenant asks for is not
+        a client's."""
+        payload = self.payload
+        if isinstance(payload, ActionCall):
+            return payload.auth is None and not payload.caller
+        return isinstance(payload, HttpCall | Opened) and payload.auth is None
 
     @property
     def name(self) -> tuple[str, str, int]:
@@ -118,11 +138,11 @@ class Entry:
         return (self.kind.value, self.line, self.payload.index if isinstance(self.payload, SocketMessage) else 0)
 
     def fail(self, error: ErrorInfo) -> None:
-        """Answers an action or a request with an error; other kinds have nobody to tell."""
+        """Answers an action, a request or a question about a client with an error; other kinds have nobody to tell."""
         if self.answer is None:
             return
         answer, self.answer = self.answer, None
-        answer(ActionReply(error=error) if self.kind is Kind.ACTION else HttpReply(error=error))
+        answer(_REPLY[self.kind](error=error))
 
     def reset(self) -> None:
         """Forgets the delivery that came to nothing."""

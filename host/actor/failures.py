@@ -13,7 +13,7 @@ from host.bridge.envelopes import CallError
 from host.model.errors import MASKED_MESSAGE, ErrorInfo
 from host.model.limits import Limits
 from host.model.records import LETTER_PAYLOAD, AlarmRow, DeadLetter
-from host.model.tunnel import ActionReply, HttpReply, SocketMessage, Subscription
+from host.model.tunnel import ActionReply, AuthReply, HttpReply, SocketMessage, Subscription
 
 __all__ = ["error_of", "failed", "letter", "too_long"]
 
@@ -28,6 +28,8 @@ MAX_MESSAGE = 4 * 1024
 CUT = "... (cut)"
 # What is logged of an error that is masked.
 MAX_DETAIL = 16 * 1024
+# Nobody sees it: whoever asked for it asks the auth hook first, and then again.
+UNCHECKED = ErrorInfo("actor", "restarting", "the actor has to be asked about this client first", retryable=True)
 STUCK = ErrorInfo("guest", "stuck", "the handler waits for something that this actor never started")
 
 
@@ -75,6 +77,8 @@ def failed(entry: Entry, error: ErrorInfo, detail: str | None = None) -> Settlem
         return Settlement(entry, error, ActionReply(error=error), detail=detail)
     if entry.kind is Kind.REQUEST:
         return Settlement(entry, error, HttpReply(error=error), detail=detail)
+    if entry.kind is Kind.AUTH:
+        return Settlement(entry, error, AuthReply(error=error), detail=detail)
     return Settlement(entry, error, detail=detail)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from host.actor.entries import Entry, Kind
 from host.actor.failures import error_of, failed, too_long
@@ -24,6 +24,7 @@ from host.actor.turns import Completion, HopResult, Settlement, TurnRecord
 from host.bridge.envelopes import (
     ActionEvent,
     AlarmEvent,
+    AuthEvent,
     CallError,
     CompletionEvent,
     Event,
@@ -43,7 +44,17 @@ from host.model.errors import DormiceError, GuestFault
 from host.model.failpoints import FailPoint
 from host.model.limits import Limits
 from host.model.records import AlarmRow, ConnectionRow
-from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, SocketClosed, SocketMessage
+from host.model.tunnel import (
+    ActionCall,
+    ActionReply,
+    AuthCall,
+    AuthReply,
+    HttpCall,
+    HttpReply,
+    Opened,
+    SocketClosed,
+    SocketMessage,
+)
 
 __all__ = ["HopRunner"]
 
@@ -286,10 +297,32 @@ class HopRunner:
                 params=UNSET if payload.params is None else Raw(payload.params),
                 caller=payload.caller or UNSET,
                 caller_name=payload.caller_name or UNSET,
+                auth=_raw(payload.auth),
             )
         if isinstance(payload, HttpCall):
-            params = UNSET if payload.params is None else Raw(payload.params)
-            return RequestEvent(event_id, payload.method, payload.path, list(payload.headers), payload.body, params)
+            headers = list(payload.headers)
+            return RequestEvent(
+                event_id,
+                payload.method,
+                payload.path,
+                headers,
+                payload.body,
+                params=_raw(payload.params),
+                auth=_raw(payload.auth),
+            )
+        if isinstance(payload, AuthCall):
+            visitor = payload.visitor
+            return AuthEvent(
+                event_id,
+                payload.kind,
+                visitor.role,
+                list(visitor.headers),
+                name=payload.name or UNSET,
+                method=payload.method or UNSET,
+                path=payload.path or UNSET,
+                params=_raw(visitor.params),
+                claims=_raw(visitor.claims),
+            )
         if isinstance(payload, AlarmRow):
             return AlarmEvent(
                 event_id,
@@ -314,7 +347,8 @@ class HopRunner:
             payload.path,
             list(payload.headers),
             hibernatable=True,
-            params=UNSET if payload.params is None else Raw(payload.params),
+            params=_raw(payload.params),
+            auth=_raw(payload.auth),
             attempt=entry.attempt,
             protocol="connect" if payload.protocol else UNSET,
         )
@@ -335,6 +369,7 @@ class HopRunner:
             hibernatable=self.hibernatable or bool(opened.protocol),
             session=opened.session,
             protocol=opened.protocol,
+            auth=opened.auth,
         )
 
     def _store_connection(self, opened: Opened) -> None:
@@ -383,6 +418,14 @@ class HopRunner:
             if size > self._limits.header_bytes:
                 return failed(entry, too_long("header_bytes", size, self._limits.header_bytes))
             return Settlement(entry, None, HttpReply(status, tuple(headers), body))
+        if entry.kind is Kind.AUTH:
+            if reply.size(settled) > self._limits.auth_data:
+                return failed(entry, too_long("auth_data", reply.size(settled), self._limits.auth_data))
+            return Settlement(entry, None, AuthReply(reply.value(settled)))
         if entry.kind is Kind.START:
             return Settlement(entry, start=reply.start(settled))
         return Settlement(entry)
+
+
+def _raw(value: bytes | None) -> Raw | UnsetType:
+    return UNSET if value is None else Raw(value)

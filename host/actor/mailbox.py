@@ -100,9 +100,10 @@ class Mailbox:
         return self._take(lambda entry: entry.line == line)
 
     def remove_answered(self, last: int | None = None) -> list[Entry]:
-        """Takes out every waiting action and request, or those that were posted no later than the place `last`."""
+        """Takes out every event whose answer is waited for, or those that were posted no later than the place
+        `last`."""
         until = self._seq if last is None else last
-        return self._take(lambda entry: entry.kind in (Kind.ACTION, Kind.REQUEST) and entry.seq <= until)
+        return self._take(lambda entry: entry.kind in (Kind.ACTION, Kind.REQUEST, Kind.AUTH) and entry.seq <= until)
 
     @property
     def last(self) -> int:
@@ -111,6 +112,10 @@ class Mailbox:
 
     def remove_kind(self, kind: Kind) -> list[Entry]:
         return self._take(lambda entry: entry.kind is kind)
+
+    def remove_unchecked(self) -> list[Entry]:
+        """Takes out every event of a client about which no auth hook was asked."""
+        return self._take(lambda entry: entry.unchecked)
 
     def remove_alarms(self) -> list[Entry]:
         """Alarms are not kept here across instances: their rows are the truth, and a start queues those that are

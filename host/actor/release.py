@@ -23,7 +23,7 @@ from host.telemetry.limit_hits import note_limit
 __all__ = ["Release"]
 
 # Their callers are told.
-_ASKED = (Kind.ACTION, Kind.REQUEST)
+_ASKED = (Kind.ACTION, Kind.REQUEST, Kind.AUTH)
 LOG_LIMITS = frozenset({"log_minute", "log_turn"})
 
 

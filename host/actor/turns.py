@@ -11,7 +11,7 @@ from host.bridge.envelopes import StartReply
 from host.model.calls import CallOutcome
 from host.model.effects import CommitUnit, Output, SendFrame, TurnEffects
 from host.model.errors import ErrorInfo, GuestFault
-from host.model.tunnel import ActionReply, HttpReply
+from host.model.tunnel import ActionReply, AuthReply, HttpReply
 
 __all__ = ["Completion", "HopResult", "Settlement", "TurnRecord"]
 
@@ -32,7 +32,7 @@ class Settlement(Struct, frozen=True):
 
     entry: Entry
     error: ErrorInfo | None = None
-    reply: ActionReply | HttpReply | None = None
+    reply: ActionReply | HttpReply | AuthReply | None = None
     start: StartReply | None = None
     detail: str | None = None
     frames: tuple[Output, ...] = ()

@@ -31,6 +31,7 @@ __all__ = [
     "AlarmList",
     "AlarmSet",
     "AlarmTime",
+    "AuthEvent",
     "Bin",
     "Buffer",
     "Call",
@@ -137,6 +138,23 @@ class ActionEvent(Struct, frozen=True, tag_field="type", tag="action", omit_defa
     caller: str | UnsetType = UNSET
     caller_name: str | UnsetType = UNSET
     params: Raw | UnsetType = UNSET
+    auth: Raw | UnsetType = UNSET
+
+
+class AuthEvent(Struct, frozen=True, tag_field="type", tag="auth", omit_defaults=True):
+    """Before an action, a request or a handshake of a client, for a guest whose start reply asks for it. `role` and
+    `claims` (a Value) are what the host has made sure of, the rest is what the client says. The result, a Value of up
+    to 4 KiB, comes with the event itself as `auth`; an error refuses the client."""
+
+    id: int
+    kind: Literal["action", "request", "socket", "connect"]
+    role: Literal["admin", "tenant", "connection", "anonymous"]
+    headers: list[tuple[str, str]]
+    name: str | UnsetType = UNSET
+    method: str | UnsetType = UNSET
+    path: str | UnsetType = UNSET
+    params: Raw | UnsetType = UNSET
+    claims: Raw | UnsetType = UNSET
 
 
 class RequestEvent(Struct, frozen=True, tag_field="type", tag="request", omit_defaults=True):
@@ -148,6 +166,7 @@ class RequestEvent(Struct, frozen=True, tag_field="type", tag="request", omit_de
     headers: list[tuple[str, str]]
     body: Buffer
     params: Raw | UnsetType = UNSET
+    auth: Raw | UnsetType = UNSET
 
 
 class SocketOpenedEvent(Struct, frozen=True, tag_field="type", tag="socket_opened", omit_defaults=True):
@@ -163,6 +182,7 @@ class SocketOpenedEvent(Struct, frozen=True, tag_field="type", tag="socket_opene
     params: Raw | UnsetType = UNSET
     attempt: int = 1
     protocol: Literal["connect"] | UnsetType = UNSET
+    auth: Raw | UnsetType = UNSET
 
 
 class SocketMessageEvent(Struct, frozen=True, tag_field="type", tag="socket_message", omit_defaults=True):
@@ -233,6 +253,7 @@ Event = (
     StartEvent
     | StopEvent
     | ActionEvent
+    | AuthEvent
     | RequestEvent
     | SocketOpenedEvent
     | SocketMessageEvent
@@ -274,7 +295,8 @@ class StartReply(Struct, frozen=True, omit_defaults=True):
 
     `actions` absent means any name is passed on; `request` and `socket` say whether the actor serves raw HTTP and
     raw WebSockets, `connect` whether it takes /connect connections, and `guarded_events` which of its events a client
-    may subscribe to only after a `subscribe` event. Durations in ms; the host clamps them to the operator's limits."""
+    may subscribe to only after a `subscribe` event; `auth` whether it is asked about each client first. Durations in
+    ms; the host clamps them to the operator's limits."""
 
     actions: list[str] | None = None
     request: bool = True
@@ -284,6 +306,7 @@ class StartReply(Struct, frozen=True, omit_defaults=True):
     action_timeout: int | None = None
     connect: bool = False
     guarded_events: list[str] = []
+    auth: bool = False
 
 
 class HttpReply(Struct, frozen=True, omit_defaults=True):
@@ -508,6 +531,7 @@ class SocketInfo(Struct, frozen=True, omit_defaults=True):
     state: Raw | UnsetType = UNSET
     tags: list[str] = []
     protocol: Literal["connect"] | UnsetType = UNSET
+    auth: Raw | UnsetType = UNSET
 
 
 class Log(Struct, frozen=True, tag_field="call", tag="log", forbid_unknown_fields=True):

@@ -286,6 +286,7 @@ def _socket_info(connection: Connection) -> e.SocketInfo:
         UNSET if connection.state is None else Raw(connection.state),
         list(connection.tags),
         "connect" if connection.protocol else UNSET,
+        UNSET if connection.auth is None else Raw(connection.auth),
     )
 
 

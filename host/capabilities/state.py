@@ -20,7 +20,9 @@ class Connection:
     is the encoding of a /connect connection, else empty; what it is subscribed to, `ActorState` keeps by event.
     `is_session`: its frames are kept on disk too."""
 
-    __slots__ = ("conn_id", "hibernatable", "is_session", "open", "params", "path", "protocol", "state", "tags")
+    __slots__ = (
+        "auth", "conn_id", "hibernatable", "is_session", "open", "params", "path", "protocol", "state", "tags",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class Connection:
         hibernatable: bool = True,
         protocol: SocketProtocol = "",
         is_session: bool = False,
+        auth: bytes | None = None,
     ) -> None:
         self.conn_id = conn_id
         self.path = path
@@ -41,6 +44,7 @@ class Connection:
         self.hibernatable = hibernatable
         self.protocol = protocol
         self.is_session = is_session
+        self.auth = auth
         self.open = True
 
 
@@ -90,6 +94,7 @@ class ActorState:
             row.hibernatable,
             row.protocol,
             row.session is not None,
+            row.auth,
         )
         for event in row.subscriptions:
             self.subscribers.setdefault(event, {})[row.conn_id] = connection

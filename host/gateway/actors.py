@@ -35,7 +35,7 @@ from host.model.errors import CallerError, DormiceError, GuestFault, counted_err
 from host.model.identity import Identity
 from host.model.ids import is_id
 from host.model.records import ActorRecord
-from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply
+from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Visitor
 from host.wire.frames.bodies import encode_action_result
 from host.wire.frames.encoding import content_type
 
@@ -139,15 +139,15 @@ class ActorRoutes:
         name = unquote(target.rest[1:])
         guard_action(exchange.identity, name)
         encoding = encoding_of(request.headers)
-        params = conn_params(request.headers, [], deps.limits.conn_params)
+        visitor = self._visitor(exchange)
         allowed = deps.limits.action
         body = await read_body(request, deps.clock, limit="action", allowed=allowed + ENVELOPE)
         args = await apart(len(body), action_args, encoding, body, allowed)
 
         async def call(record: ActorRecord) -> ActionReply:
             exchange.record = record
-            sent = ActionCall(record.actor_id, name, args, exchange.ray, params=params)
-            reply = await deps.service.action(sent)
+            sent = ActionCall(record.actor_id, name, args, exchange.ray, params=visitor.params)
+            reply = await deps.service.action(sent, visitor)
             if reply.error is not None:
                 raise counted_error(reply.error)
             return reply
@@ -159,14 +159,14 @@ class ActorRoutes:
     async def _request(self, exchange: Exchange, target: Target) -> Response:
         deps, request = self._deps, exchange.request
         guard_action(exchange.identity, None)
-        params = conn_params(request.headers, [], deps.limits.conn_params)
+        visitor = self._visitor(exchange)
         body = await read_body(request, deps.clock, limit="body", allowed=deps.limits.body)
-        headers = request_headers(request.headers.raw, keep_bearer=deps.auth.for_the_actor)
 
         async def call(record: ActorRecord) -> HttpReply:
             exchange.record = record
+            headers, params = visitor.headers, visitor.params
             sent = HttpCall(record.actor_id, request.method, target.url, headers, body, exchange.ray, params)
-            reply = await deps.service.request(sent)
+            reply = await deps.service.request(sent, visitor)
             if reply.error is not None:
                 raise counted_error(reply.error)
             return reply
@@ -180,6 +180,16 @@ class ActorRoutes:
         own = [] if bodiless else [(b"content-length", str(len(reply.body)).encode())]
         response.raw_headers = [*passed, *own]
         return response
+
+    def _visitor(self, exchange: Exchange) -> Visitor:
+        """Who asks, as the actor may get to know it."""
+        deps, headers = self._deps, exchange.request.headers
+        return Visitor(
+            exchange.identity.role,
+            request_headers(headers.raw, keep_bearer=deps.auth.for_the_actor),
+            conn_params(headers, [], deps.limits.conn_params),
+            exchange.identity.claims,
+        )
 
     def _metadata(self, record: ActorRecord) -> Response:
         actor = {"id": record.actor_id, "name": record.name, "key": list(record.key), "generation": record.generation}

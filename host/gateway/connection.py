@@ -43,6 +43,7 @@ class Connection:
     __slots__ = (
         "_messages",
         "abort",
+        "actions",
         "actor_id",
         "buffered",
         "closing",
@@ -76,6 +77,7 @@ class Connection:
         self.actor_id = opened.actor_id
         self.conn_id = opened.conn_id
         self.token_id = opened.token_id
+        self.actions = opened.actions
         self.abort = abort
         self.open_acked = False
         # incoming: indexes first .. next_index - 1 are buffered

@@ -57,7 +57,7 @@ def refuse(
     else:
         shown, traceback = InternalError(repr(error)), error
     masked = shown.group == "internal"
-    status = status_of(shown.group, shown.code)
+    status = shown.status or status_of(shown.group, shown.code)
     _log(shown, traceback, status, ray, route, actor)
     if not shown.counted:
         note_limit(metrics, shown)

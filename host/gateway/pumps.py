@@ -15,9 +15,9 @@ import anyio
 
 from host.gateway.apart import apart
 from host.gateway.connection import Connection, size_of
-from host.model.errors import DormiceError
+from host.model.errors import CallerError, DormiceError
 from host.model.limits import Limits
-from host.model.tunnel import ActionRequest, SocketClosed, SocketMessage
+from host.model.tunnel import ActionRequest, SocketClosed, SocketMessage, Subscription
 from host.wire.frames.to_server import decode_to_server
 
 __all__ = ["ABORT_EXTENSION", "Receive", "Send", "read_frames", "write_frames"]
@@ -67,6 +67,8 @@ async def read_frames(
             continue
         try:
             asked = await apart(size, decode_to_server, encoding, data)
+            if conn.actions is not None:
+                _guard(asked, conn.actions)
         except DormiceError as error:
             if not conn.is_closing:
                 malformed(conn, error)
@@ -75,6 +77,12 @@ async def read_frames(
             continue
         # What is kept of it may be larger than it was on the wire.
         post(conn.take(asked, max(size, len(asked.args)) if isinstance(asked, ActionRequest) else size))
+
+
+def _guard(asked: ActionRequest | Subscription, actions: tuple[str, ...]) -> None:
+    """The token of the client is bound to these actions, and to nothing else."""
+    if not isinstance(asked, ActionRequest) or asked.name not in actions:
+        raise CallerError("auth", "forbidden", "this token does not allow it", detail="bounds of the token")
 
 
 async def write_frames(conn: Connection, send: Send, scope: anyio.CancelScope) -> None:

@@ -116,7 +116,7 @@ class SessionRoom:
         for tenant, actor_id, row in sessions:
             opened = Opened(
                 actor_id, row.conn_id, self._gateway_id, row.request_id, row.path, row.headers, row.params,
-                row.opened_at, row.session, tenant, protocol=row.protocol,
+                row.opened_at, row.session, tenant, protocol=row.protocol, auth=row.auth,
             )  # fmt: skip
             conn = Connection(opened)
             conn.restore(row.msg_index, row.sent_index)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import anyio
+from msgspec.structs import replace
 
 from host.gateway.connection import Connection
 from host.gateway.endings import Endings
@@ -29,7 +30,7 @@ from host.model.clock import Clock
 from host.model.errors import DormiceError, UnavailableError, limit_error
 from host.model.limits import Limits
 from host.model.ports import Metrics
-from host.model.tunnel import Opened, SocketClosed
+from host.model.tunnel import Opened, SocketClosed, Visitor
 from host.placement.api import ActorService
 from host.telemetry.limit_hits import note_limit
 from host.telemetry.logging import get_logger
@@ -69,18 +70,20 @@ class SocketGateway:
 
     # a socket's life ---------------------------------------------------------------------------------------------
 
-    async def admit(self, opened: Opened) -> None:
-        """Returns once the actor runs and the handshake may be accepted; raises what to refuse the upgrade with."""
+    async def admit(self, opened: Opened, visitor: Visitor | None = None) -> Opened:
+        """Returns once the actor runs and the handshake may be accepted, with what the actor made of the visitor;
+        raises what to refuse the upgrade with."""
         if self.service.connections_allowed(opened.actor_id) is not None:
             self._check_room(opened)
         try:
             with self._clock.fail_after(self._limits.wake_timeout / 1000):
-                await self.service.open_socket(opened)
+                asked = await self.service.open_socket(opened, visitor)
         except TimeoutError:
             raise UnavailableError("actor", "starting", "the actor takes too long to start; try again") from None
         self._check_room(opened)
         if self._endings.stopping:
             raise UnavailableError("node", "draining", "this host is about to stop; try again", retry_after=1.0)
+        return opened if asked is None else replace(opened, auth=asked)
 
     def _check_room(self, opened: Opened) -> None:
         """Of the actor, whose definition may say how much, and of its tenant."""
@@ -128,7 +131,7 @@ class SocketGateway:
             return
         try:
             conn = self.sessions.come_back(opened.actor_id, comeback, abort)
-            conn.token_id = opened.token_id
+            conn.token_id, conn.actions = opened.token_id, opened.actions
         except Refused as refusal:
             await send({"type": "websocket.close", "code": refusal.code, "reason": refusal.reason})
             return
@@ -261,8 +264,9 @@ class SocketGateway:
         log.info("message refused", conn_id=conn.conn_id, error=reason, used=size, allowed=self._limits.message)
 
     def _malformed(self, conn: Connection, error: DormiceError) -> None:
-        """A frame that is none of the /connect protocol in the encoding of its connection."""
-        reason = "ws.malformed_message"
-        self._endings.end(conn, 1007, reason, why=reason)
-        self._endings.tell(SocketClosed(conn.actor_id, conn.conn_id, 1007, reason, False), reason)
+        """A frame that is none of the /connect protocol in the encoding of its connection, or that asks for what its
+        client's token does not allow."""
+        code, reason = (1008, "auth.forbidden") if error.group == "auth" else (1007, "ws.malformed_message")
+        self._endings.end(conn, code, reason, why=reason)
+        self._endings.tell(SocketClosed(conn.actor_id, conn.conn_id, code, reason, False), reason)
         log.info("message refused", conn_id=conn.conn_id, error=reason, message=error.message)

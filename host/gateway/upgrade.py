@@ -16,7 +16,7 @@ from host.gateway.actors import ActorRoutes, not_found
 from host.gateway.auth import guard_action, subprotocol_token
 from host.gateway.errors import Refusal, refuse
 from host.gateway.exchange import Deps, actor_headers
-from host.gateway.headers import socket_headers
+from host.gateway.headers import request_headers, socket_headers
 from host.gateway.pumps import ABORT_EXTENSION, Receive, Send
 from host.gateway.sessions import Comeback, comeback_of
 from host.gateway.targets import Target
@@ -24,7 +24,7 @@ from host.gateway.values import conn_params
 from host.model.identity import Identity
 from host.model.ids import new_id
 from host.model.records import ActorRecord
-from host.model.tunnel import Opened, SocketProtocol
+from host.model.tunnel import Opened, SocketProtocol, Visitor
 from host.telemetry.logging import get_logger
 from host.wire.frames.encoding import DEFAULT_ENCODING, parse_encoding
 
@@ -68,6 +68,12 @@ class Upgrades:
             protocol = _protocol_of(target, offered)
             comeback = comeback_of(target.session, deps.sockets.session_key)
             params = conn_params(Headers(raw=list(scope["headers"])), offered, deps.limits.conn_params)
+            visitor = Visitor(
+                identity.role,
+                request_headers(scope["headers"], keep_bearer=deps.auth.for_the_actor),
+                params,
+                identity.claims,
+            )
 
             async def admit(found: ActorRecord) -> tuple[ActorRecord, Opened, bool]:
                 nonlocal record
@@ -85,10 +91,11 @@ class Upgrades:
                     tenant=found.tenant,
                     token_id=identity.token_id,
                     protocol=protocol,
+                    actions=identity.bounds.actions,
                 )
                 admitted = comeback is None or await self._opens(found.actor_id, comeback)
                 if admitted:
-                    await deps.sockets.admit(opened)
+                    opened = await deps.sockets.admit(opened, visitor)
                     # again: the actor may have taken its time to start
                     admitted = comeback is None or await self._opens(found.actor_id, comeback)
                 return found, opened, admitted
@@ -133,7 +140,8 @@ class Upgrades:
         deps.refuse_when_draining()
         if target.kind != "websocket" and (target.kind != "connect" or target.rest.strip("/")):
             raise not_found(target.kind)
-        guard_action(identity, None)
+        if target.kind != "connect":  # on a /connect socket each action is looked at
+            guard_action(identity, None)
         return target, identity, offered
 
 

@@ -10,9 +10,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from msgspec import Struct
+import msgspec
+from msgspec import Meta, Struct
 
 __all__ = [
     "CallerError",
@@ -26,6 +27,7 @@ __all__ = [
     "error_from_info",
     "limit_error",
     "no_such_actor",
+    "refusal",
     "status_of",
 ]
 
@@ -144,6 +146,8 @@ class DormiceError(Exception):
         self.detail = detail
         # The name of the limit that caused it, if one did.
         self.limit: str | None = None
+        # The status of the answer, where it is not that of the code.
+        self.status: int | None = None
         # Its limit has been counted already, by whoever made it.
         self.counted = False
         # Of the answer in which the error came, for an error of another host: its log has the detail under it.
@@ -198,6 +202,22 @@ def limit_error(limit: str, used: int, allowed: int, advice: str, *, name: str =
     error = CallerError(group, code, f"{limit}: {used} used, {allowed} allowed; {advice}", metadata=metadata)
     error.limit = limit
     return error
+
+
+def refusal(info: ErrorInfo) -> DormiceError:
+    """What an auth hook refused a client with: 403, or the `status` from 400 to 499 in the metadata of a guest's error.
+    Anything else that went wrong in the hook has the status of its code."""
+    error = counted_error(info)
+    if info.group == "user":
+        try:
+            error.status = msgspec.json.decode(info.metadata or b"{}", type=_Refusal).status
+        except msgspec.DecodeError:
+            error.status = 403  # metadata of another shape says nothing about it
+    return error
+
+
+class _Refusal(Struct):
+    status: Annotated[int, Meta(ge=400, le=499)] = 403
 
 
 def no_such_actor(actor_id: str) -> CallerError:

@@ -6,20 +6,12 @@ time: it is signed, not stored, and may be bound to a definition, a key, an acto
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 from msgspec import Struct
 
 from host.model.records import ActorRecord
+from host.model.roles import SCOPES, Role, Scope
 
 __all__ = ["ADMIN", "NOBODY", "SCOPES", "Bounds", "Identity", "Role", "Scope", "TokenRow"]
-
-Role = Literal["admin", "tenant", "connection", "anonymous"]
-
-# deploy: modules and definitions. actors: list, inspect, reload, sleep and destroy them. connect: the data plane.
-# tokens: make, list and revoke tokens.
-Scope = Literal["deploy", "actors", "connect", "tokens"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 class Bounds(Struct, frozen=True, omit_defaults=True):

@@ -52,6 +52,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit("conn_params", 4 * KIB, 4 * KIB, "bytes", "parameters of one connection"),
     Limit("conn_state", 16 * KIB, 16 * KIB, "bytes", "state attached to one connection"),
     Limit("conn_tags", 10, 10, "tags", "tags of one connection"),
+    Limit("auth_data", 4 * KIB, 4 * KIB, "bytes", "what an auth hook returns for the handler"),
     Limit("token_claims", 2 * KIB, 2 * KIB, "bytes", "claims in one connection token"),
     Limit("token_lifetime", 86_400_000, 86_400_000, "ms", "time for which one connection token is valid"),
     Limit("subscriptions", 256, 1_024, "events", "events that one /connect connection is subscribed to"),

@@ -66,7 +66,7 @@ class ConnectionRow(Struct, frozen=True):
     `session` is the hash of a session's secret (None: a plain connection), `sent_index` the index of the last frame in
     its outbox and `sent_bytes` the bytes of all frames up to it. `session_expires_at` is set when a host that returned
     took the session over: until then its client may come back. `protocol` is that of `Opened`; `subscriptions` are the
-    events that the client of a /connect socket wants."""
+    events that the client of a /connect socket wants; `auth` is what the auth hook made of the client, a Value."""
 
     conn_id: str
     gateway_id: str
@@ -88,6 +88,7 @@ class ConnectionRow(Struct, frozen=True):
     session_expires_at: int | None = None
     sent_bytes: int = 0
     protocol: SocketProtocol = ""
+    auth: bytes | None = None
 
 
 class Repeat(Struct, frozen=True):

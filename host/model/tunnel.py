@@ -10,10 +10,14 @@ from typing import Literal
 from msgspec import Struct
 
 from host.model.errors import ErrorInfo
+from host.model.roles import Role
 
 __all__ = [
     "ActionCall",
     "ActionReply",
+    "AuthCall",
+    "AuthReply",
+    "AuthKind",
     "ActionRequest",
     "HttpCall",
     "HttpReply",
@@ -21,8 +25,11 @@ __all__ = [
     "SocketClosed",
     "SocketMessage",
     "SocketProtocol",
+    "Visitor",
     "Subscription",
 ]
+
+AuthKind = Literal["action", "request", "socket", "connect"]
 
 
 # Nothing for a raw socket, else the encoding in which a /connect socket speaks.
@@ -34,7 +41,8 @@ class Opened(Struct, frozen=True):
     Value; `headers` is already cut to the allow-list. `session` is the hash of the secret with which its client can
     come back, or None for a plain connection. `tenant` is empty where the gateway does not know it. `token_id` names
     the stored token that let it in, if one did. `protocol` is empty for a raw socket, or the encoding (json, cbor,
-    bare) in which a /connect socket speaks."""
+    bare) in which a /connect socket speaks. `auth` is what the actor's auth hook made of the client, a Value; None if
+    it was not asked. `actions` are those that the client's token is bound to; None is no bound."""
 
     actor_id: str
     conn_id: str
@@ -48,6 +56,8 @@ class Opened(Struct, frozen=True):
     tenant: str = ""
     token_id: str = ""
     protocol: SocketProtocol = ""
+    auth: bytes | None = None
+    actions: tuple[str, ...] | None = None
 
 
 class ActionRequest(Struct, frozen=True):
@@ -85,10 +95,41 @@ class SocketClosed(Struct, frozen=True):
     clean: bool
 
 
+class Visitor(Struct, frozen=True):
+    """A client, as an actor's auth hook gets to know it: `role` and `claims` (a Value) are what the host has made sure
+    of, `headers` (without what is for the host) and `params` (a Value) what the client says."""
+
+    role: Role
+    headers: tuple[tuple[str, str], ...] = ()
+    params: bytes | None = None
+    claims: bytes | None = None
+
+
+class AuthCall(Struct, frozen=True):
+    """Asks the auth hook about a client that wants something: an action by its `name`, a request or a socket by
+    `method` and `path`."""
+
+    actor_id: str
+    kind: AuthKind
+    visitor: Visitor
+    ray: str
+    name: str = ""
+    method: str = ""
+    path: str = ""
+
+
+class AuthReply(Struct, frozen=True):
+    """`data` is a Value, for the handler; or `error` is set, and the client is refused."""
+
+    data: bytes = b"null"
+    error: ErrorInfo | None = None
+
+
 class ActionCall(Struct, frozen=True):
     """`args` is a Value: a JSON array, as UTF-8. Of a call by another actor `caller` and `caller_name` are its id and
     name, and `depth` the calls from actor to actor that led to it; from outside they are empty and 0. `params` is a
-    Value too: what a client over HTTP gave as parameters of the connection that it does not have, or None."""
+    Value too: what a client over HTTP gave as parameters of the connection that it does not have, or None. `auth` is
+    what the auth hook made of the caller, a Value; None if it was not asked."""
 
     actor_id: str
     name: str
@@ -98,6 +139,7 @@ class ActionCall(Struct, frozen=True):
     caller: str = ""
     caller_name: str = ""
     params: bytes | None = None
+    auth: bytes | None = None
 
 
 class ActionReply(Struct, frozen=True):
@@ -117,6 +159,7 @@ class HttpCall(Struct, frozen=True):
     body: bytes
     ray: str
     params: bytes | None = None
+    auth: bytes | None = None
 
 
 class HttpReply(Struct, frozen=True):

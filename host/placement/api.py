@@ -11,7 +11,16 @@ from host.model.errors import DormiceError
 from host.model.records import ActorRecord
 from host.model.snapshot import ActorSnapshot
 from host.model.status import ActorStatus
-from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, SocketClosed, SocketMessage
+from host.model.tunnel import (
+    ActionCall,
+    ActionReply,
+    HttpCall,
+    HttpReply,
+    Opened,
+    SocketClosed,
+    SocketMessage,
+    Visitor,
+)
 from host.model.usage import TenantUsage
 from host.storage.driver import Outbox
 
@@ -45,15 +54,19 @@ class ActorService(Protocol):
 
     async def snapshot(self, actor_id: str) -> ActorSnapshot: ...
 
-    async def action(self, call: ActionCall) -> ActionReply:
-        """Wakes the actor if need be; returns after the commit of the turn in which the action settled."""
+    async def action(self, call: ActionCall, visitor: Visitor | None = None) -> ActionReply:
+        """The actor's auth hook, if it has one, is asked about the visitor first, and raises to refuse it. Wakes the
+        actor if need be; returns after the commit of the turn in which the action settled."""
         ...
 
-    async def request(self, call: HttpCall) -> HttpReply: ...
+    async def request(self, call: HttpCall, visitor: Visitor | None = None) -> HttpReply:
+        """As `action`."""
+        ...
 
-    async def open_socket(self, opened: Opened) -> None:
+    async def open_socket(self, opened: Opened, visitor: Visitor | None = None) -> bytes | None:
         """Wakes the actor and returns once it runs (then the handshake is accepted and `post_opened` called); raises
-        with the error to answer the upgrade with. Nothing is delivered yet."""
+        with the error to answer the upgrade with. Nothing is delivered yet. Returns what the auth hook made of the
+        visitor."""
         ...
 
     def post_opened(self, opened: Opened) -> None:

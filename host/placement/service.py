@@ -10,12 +10,14 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from anyio.abc import TaskGroup
+from msgspec.structs import replace
 
 from host.actor.actor import Actor, not_found
 from host.actor.entries import Entry, Kind
+from host.actor.failures import UNCHECKED
 from host.actor.lifecycle import State
 from host.actor.services import Services
-from host.model.errors import CallerError, DormiceError, limit_error
+from host.model.errors import CallerError, DormiceError, limit_error, refusal
 from host.model.ids import is_id, new_id
 from host.model.records import ActorRecord
 from host.model.snapshot import (
@@ -24,7 +26,19 @@ from host.model.snapshot import (
     KvSnapshot,
 )
 from host.model.status import ActorStatus
-from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, SocketClosed, SocketMessage
+from host.model.tunnel import (
+    ActionCall,
+    ActionReply,
+    AuthCall,
+    AuthKind,
+    AuthReply,
+    HttpCall,
+    HttpReply,
+    Opened,
+    SocketClosed,
+    SocketMessage,
+    Visitor,
+)
 from host.model.usage import TenantUsage
 from host.placement.alarms import AlarmClock
 from host.placement.answer import Answer
@@ -44,6 +58,8 @@ log = get_logger("placement")
 T = TypeVar("T")
 
 STRAYS_PER_SECOND = 50
+# So often an actor is asked about a client again that was on its way to another version.
+LOOKS_AGAIN = 4
 STRAYS_AT_ONCE = 100_000
 
 
@@ -144,7 +160,34 @@ class Placement:
             self._put_off.found_room(actor_id)
         return actor
 
-    async def action(self, call: ActionCall) -> ActionReply:
+    async def action(self, call: ActionCall, visitor: Visitor | None = None) -> ActionReply:
+        reply = ActionReply(error=UNCHECKED)
+        for _ in range(LOOKS_AGAIN):
+            asked = await self._asked(call.actor_id, visitor, "action", call.ray, name=call.name)
+            reply = await self._action(call if asked is None else replace(call, auth=asked))
+            if reply.error != UNCHECKED:
+                break
+        return reply
+
+    async def _asked(
+        self, actor_id: str, visitor: Visitor | None, kind: AuthKind, ray: str, **what: str
+    ) -> bytes | None:
+        """What the actor's auth hook makes of a client; None where it is not known to have one, or where no client
+        asks. Of an actor that does not run nobody knows: what it gets without is handed back."""
+        if visitor is None:
+            return None
+        actor = self._actor(actor_id)
+        if actor.reply is None or not actor.reply.auth:
+            return None
+        answer = Answer[AuthReply]()
+        asked = AuthCall(actor_id, kind, visitor, ray, **what)
+        self._submit(actor, Entry(Kind.AUTH, asked, answer=answer.set))
+        reply = await answer.wait()
+        if reply.error is not None:
+            raise refusal(reply.error)
+        return reply.data
+
+    async def _action(self, call: ActionCall) -> ActionReply:
         actor = self._actor(call.actor_id)
         if actor.reply is not None and actor.reply.actions is not None and call.name not in actor.reply.actions:
             error = CallerError("actor", "action_not_found", f"this actor has no action {call.name!r}")
@@ -153,7 +196,17 @@ class Placement:
         self._submit(actor, Entry(Kind.ACTION, call, answer=answer.set))
         return await answer.wait()
 
-    async def request(self, call: HttpCall) -> HttpReply:
+    async def request(self, call: HttpCall, visitor: Visitor | None = None) -> HttpReply:
+        reply = HttpReply(error=UNCHECKED)
+        for _ in range(LOOKS_AGAIN):
+            what = {"method": call.method, "path": call.path}
+            asked = await self._asked(call.actor_id, visitor, "request", call.ray, **what)
+            reply = await self._request(call if asked is None else replace(call, auth=asked))
+            if reply.error != UNCHECKED:
+                break
+        return reply
+
+    async def _request(self, call: HttpCall) -> HttpReply:
         actor = self._actor(call.actor_id)
         if actor.reply is not None and not actor.reply.request:
             raise CallerError("actor", "method_not_allowed", "this actor does not serve HTTP requests")
@@ -162,6 +215,9 @@ class Placement:
         return await answer.wait()
 
     def _submit(self, actor: Actor, entry: Entry) -> None:
+        if entry.unchecked and actor.reply is not None and actor.reply.auth:
+            entry.fail(UNCHECKED)
+            return
         allowed = self._services.limits.mailbox
         if len(actor.mailbox) >= allowed:
             self._metrics.count("events_refused", "mailbox")
@@ -170,7 +226,7 @@ class Placement:
         actor.post(entry)
         self.directory.start(actor)
 
-    async def open_socket(self, opened: Opened) -> None:
+    async def open_socket(self, opened: Opened, visitor: Visitor | None = None) -> bytes | None:
         if await self.being_destroyed(opened.actor_id) is not None:
             # Before the handshake, not as a close after it.
             raise not_found(opened.actor_id)
@@ -184,6 +240,8 @@ class Placement:
             raise CallerError(
                 "actor", "method_not_allowed", "this actor does not serve WebSockets (it has no onWebSocket)"
             )
+        kind: AuthKind = "connect" if opened.protocol else "socket"
+        return await self._asked(opened.actor_id, visitor, kind, opened.request_id, method="GET", path=opened.path)
 
     def post_opened(self, opened: Opened) -> None:
         self._post(opened.actor_id, Entry(Kind.OPENED, opened, line=opened.conn_id))
@@ -217,6 +275,12 @@ class Placement:
             if error.name == "node/full":
                 self.directory.put_off(actor_id)
                 self._put_off.add(actor_id, entry)
+            return
+        if entry.unchecked and actor.reply is not None and actor.reply.auth:
+            # Its handshake went on while the actor moved to a version that asks.
+            assert entry.line is not None
+            self._metrics.count("socket_closes", "actor.restarted")
+            self._services.gateway.close(entry.line, 1012, "actor.restarted")
             return
         actor.post(entry)
         self.directory.start(actor)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from msgspec import UNSET
@@ -21,7 +22,7 @@ from host.static.alarms import Alarm
 from host.static.conns import Conn, current_conn
 from host.static.context import CALLER, CallingActor
 from host.static.crons import FIRING, Firing
-from host.static.http import Request, Response
+from host.static.http import AuthRequest, Request, Response
 from host.static.sockets import Closed, Message, Socket
 from host.static.tasks import Deferred, Task
 
@@ -34,12 +35,15 @@ if TYPE_CHECKING:
     from host.static.kv import Kv
     from host.static.log import ActorLog
 
-__all__ = ["Actor", "action"]
+__all__ = ["AUTHORISED", "Actor", "action"]
 
 T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 ACTION = "__dormice_action__"
+
+# Of the handler that runs; each has a context of its own, also behind what it awaits.
+AUTHORISED: ContextVar[Any] = ContextVar("authorised", default=None)
 
 
 def action(method: Method) -> Method:
@@ -112,6 +116,10 @@ class Actor:
 
     # What an actor serves is what it overrides; these are called only then.
 
+    def auth(self, request: AuthRequest) -> Any:
+        """Asked about a client before its action, request or handshake. What it returns (a Value of up to 4 KiB) is
+        `authorised` in what follows; to raise `UserError` refuses the client."""
+
     def on_websocket(self, socket: Socket) -> Any:
         """For a new socket, and at every wake for each that is open (`socket.restored`). To raise closes it."""
 
@@ -145,6 +153,11 @@ class Actor:
     @property
     def generation(self) -> int:
         return self._context.generation
+
+    @property
+    def authorised(self) -> Any:
+        """What `auth` returned for the client whose action, request or socket is being handled; None without."""
+        return AUTHORISED.get()
 
     @property
     def kv(self) -> Kv:

@@ -16,15 +16,17 @@ __all__ = ["Conn", "current_conn"]
 
 
 class Conn:
-    """The host speaks the protocol on it: its client calls actions, and gets their answers and events."""
+    """The host speaks the protocol on it: its client calls actions, and gets their answers and events. `auth` is what
+    the auth hook returned for it, also after a wake."""
 
-    __slots__ = ("_call", "_state", "id", "open", "params")
+    __slots__ = ("_call", "_state", "auth", "id", "open", "params")
 
-    def __init__(self, call: Caller, *, id: str, params: Any, state: Any) -> None:
+    def __init__(self, call: Caller, *, id: str, params: Any, state: Any, auth: Any = None) -> None:
         self._call = call
         self._state = state
         self.id = id
         self.params = params
+        self.auth = auth
         self.open = True
 
     @classmethod
@@ -33,7 +35,8 @@ class Conn:
         state = None
         if isinstance(told, SocketInfo) and told.state is not UNSET:
             state = native(bytes(told.state))
-        return cls(call, id=told.conn, params=params, state=state)
+        auth = None if told.auth is UNSET else native(bytes(told.auth))
+        return cls(call, id=told.conn, params=params, state=state, auth=auth)
 
     def send(self, event: str, *args: Any) -> None:
         """Leaves when the turn is committed, whether the client is subscribed or not. To a connection that is closed it

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from host.bridge.envelopes import (
     ActionEvent,
     AlarmEvent,
+    AuthEvent,
     CallError,
     CompletionEvent,
     Event,
@@ -40,13 +41,13 @@ from host.bridge.envelopes import (
 from host.bridge.reply import Reply
 from host.bridge.session import HostCalls
 from host.model.errors import DormiceError
-from host.static.actor import Actor
+from host.static.actor import AUTHORISED, Actor
 from host.static.alarms import SCHEDULED, Alarm
 from host.static.conns import Conn, current_conn
 from host.static.context import CALLER, CallingActor, Context
 from host.static.crons import FIRING, firing_of
 from host.static.errors import UserError
-from host.static.http import Request, Response
+from host.static.http import AuthRequest, Request, Response
 from host.static.sockets import Closed, Message, Socket
 from host.static.spec import ActorSpec
 from host.static.tasks import Task, Tasks
@@ -109,11 +110,13 @@ class StaticGuest:
                 actor = self._awake
                 self._run(event.id, actor.on_destroy if event.reason == "destroy" else actor.on_sleep)
             case ActionEvent():
-                self._run(event.id, lambda: self._called(event), from_python)
+                self._run(event.id, lambda: self._called(event), from_python, event.auth)
             case RequestEvent():
-                self._run(event.id, lambda: self._awake.on_request(_request(event)), _http)
+                self._run(event.id, lambda: self._awake.on_request(_request(event)), _http, event.auth)
+            case AuthEvent():
+                self._run(event.id, lambda: self._awake.auth(_asked(event)), from_python)
             case SocketOpenedEvent():
-                self._run(event.id, lambda: self._opened(event))
+                self._run(event.id, lambda: self._opened(event), auth=event.auth)
             case SocketMessageEvent():
                 self._run(event.id, lambda: self._message(event))
             case SocketClosedEvent():
@@ -126,12 +129,19 @@ class StaticGuest:
                 if self._context is not None:
                     self._context.complete(event)
 
-    def _run(self, event: int, handler: Callable[[], Any], encode: Encode = lambda _: None) -> None:
+    def _run(
+        self,
+        event: int,
+        handler: Callable[[], Any],
+        encode: Encode = lambda _: None,
+        auth: Raw | UnsetType = UNSET,
+    ) -> None:
         """Calls a handler, now and to its first wait; it settles its event when it ends."""
         self._pending += 1
         begun = self._put_backs
 
         async def whole() -> Any:
+            AUTHORISED.set(_given(auth))
             result = handler()
             return await result if inspect.isawaitable(result) else result
 
@@ -170,7 +180,7 @@ class StaticGuest:
         context = self._context = Context(event, self.calls.perform, self._spec.actions)
         actor = self._actor = self._spec.actor.__new__(self._spec.actor)
         actor._context = context
-        input = None if event.input is UNSET else native(bytes(event.input))
+        input = _given(event.input)
         stored = self.calls.perform(StateGet())
         # A first start that was cut off may have left a state; creation begins anew.
         new = event.reason == "create" or stored is None
@@ -202,12 +212,14 @@ class StaticGuest:
                     id=row.conn,
                     path=row.path,
                     headers=(),
-                    params=None if row.params is UNSET else native(bytes(row.params)),
-                    state=None if row.state is UNSET else native(bytes(row.state)),
+                    params=_given(row.params),
+                    state=_given(row.state),
                     tags=row.tags,
                     restored=True,
+                    auth=_given(row.auth),
                 )
                 try:
+                    AUTHORISED.set(socket.auth)
                     await _value(self._awake.on_websocket(socket))
                 except Exception as raised:  # noqa: BLE001 - that socket alone is closed, the others go on
                     self._log(f"on_websocket failed for the restored connection {row.conn}", raised)
@@ -219,7 +231,9 @@ class StaticGuest:
     def _called(self, event: ActionEvent) -> Any:
         assert self._context is not None
         if event.conn is not UNSET:
-            current_conn.set(self._context.conns.get(event.conn))
+            conn = self._context.conns.get(event.conn)
+            current_conn.set(conn)
+            AUTHORISED.set(None if conn is None else conn.auth)
         if event.caller is not UNSET and event.caller_name is not UNSET:
             CALLER.set(CallingActor(event.caller, event.caller_name))
         return self._action(event.name, native(bytes(event.args)))
@@ -244,7 +258,9 @@ class StaticGuest:
 
     def _subscribed(self, event: SubscribeEvent) -> Any:
         assert self._context is not None
-        return self._awake.on_subscribe(self._context.conns[event.conn], event.event)
+        conn = self._context.conns[event.conn]
+        AUTHORISED.set(conn.auth)
+        return self._awake.on_subscribe(conn, event.event)
 
     async def _opened(self, event: SocketOpenedEvent) -> None:
         assert self._context is not None
@@ -256,10 +272,11 @@ class StaticGuest:
             id=event.conn,
             path=event.path,
             headers=event.headers,
-            params=None if event.params is UNSET else native(bytes(event.params)),
+            params=_given(event.params),
             state=None,
             tags=(),
             restored=False,
+            auth=_given(event.auth),
         )
         try:
             await _value(self._awake.on_websocket(socket))
@@ -272,18 +289,22 @@ class StaticGuest:
         data = event.text if event.text is not UNSET else event.data
         assert isinstance(data, str | bytes), "the tunnel carries one of the two, and placeholders are for guests"
         message = Message(data, int(event.index), event.attempt)
-        return self._awake.on_message(self._context.sockets[event.conn], message)
+        socket = self._context.sockets[event.conn]
+        AUTHORISED.set(socket.auth)
+        return self._awake.on_message(socket, message)
 
     def _closed(self, event: SocketClosedEvent) -> Any:
         assert self._context is not None
         conn = self._context.conns.pop(event.conn, None)
         if conn is not None:
             conn.open = False
+            AUTHORISED.set(conn.auth)
             return self._awake.on_disconnect(conn)
         socket = self._context.sockets.pop(event.conn, None)
         if socket is None:
             return None
         socket.open = False
+        AUTHORISED.set(socket.auth)
         return self._awake.on_close(socket, Closed(event.code, event.reason, event.clean))
 
     def _alarm(self, event: AlarmEvent) -> Any:
@@ -340,6 +361,23 @@ async def _value(result: Any) -> Any:
 def _request(event: RequestEvent) -> Request:
     assert isinstance(event.body, bytes)
     return Request(event.method, event.path, tuple(event.headers), event.body)
+
+
+def _asked(event: AuthEvent) -> AuthRequest:
+    return AuthRequest(
+        event.kind,
+        event.role,
+        tuple(event.headers),
+        event.name or None,
+        event.method or None,
+        event.path or None,
+        _given(event.params),
+        _given(event.claims),
+    )
+
+
+def _given(value: Raw | UnsetType) -> Any:
+    return None if value is UNSET else native(bytes(value))
 
 
 def _http(result: Any) -> bytes:

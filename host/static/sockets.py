@@ -31,9 +31,10 @@ class Closed(Struct, frozen=True):
 
 
 class Socket:
-    """`restored` is true when it was open before the actor woke; its headers are not kept then."""
+    """`restored` is true when it was open before the actor woke; its headers are not kept then. `auth` is
+    what the auth hook returned for its client, also then."""
 
-    __slots__ = ("_call", "_state", "_tags", "headers", "id", "open", "params", "path", "restored")
+    __slots__ = ("_call", "_state", "_tags", "auth", "headers", "id", "open", "params", "path", "restored")
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Socket:
         state: Any,
         tags: Sequence[str],
         restored: bool,
+        auth: Any = None,
     ) -> None:
         self._call = call
         self._state = state
@@ -55,6 +57,7 @@ class Socket:
         self.headers = tuple(headers)
         self.params = params
         self.restored = restored
+        self.auth = auth
         self.open = True
 
     def send(self, data: str | bytes) -> None:

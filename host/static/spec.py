@@ -19,6 +19,7 @@ class ActorSpec(Struct, frozen=True):
     request: bool
     socket: bool
     alarm: bool
+    auth: bool = False
 
     @property
     def reply(self) -> StartReply:
@@ -32,6 +33,7 @@ class ActorSpec(Struct, frozen=True):
             action_timeout=self.actor.action_timeout,
             connect=True,
             guarded_events=list(self.actor.guarded_events),
+            auth=self.auth,
         )
 
 
@@ -51,6 +53,7 @@ def spec_of(actor: type[Any]) -> ActorSpec:
         request=_overrides(actor, "on_request"),
         socket=any(_overrides(actor, hook) for hook in ("on_websocket", "on_message", "on_close")),
         alarm=_overrides(actor, "on_alarm"),
+        auth=_overrides(actor, "auth"),
     )
 
 

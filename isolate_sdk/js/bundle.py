@@ -45,6 +45,7 @@ FILES: Final = (
     "actor.js",
     "registry.js",
     "context.js",
+    "auth.js",
     "connect.js",
     "settle.js",
     "start.js",

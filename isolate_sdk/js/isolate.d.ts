@@ -176,6 +176,8 @@ declare module "isolate" {
     readonly actorId: string;
     readonly name: string;
     readonly key: readonly string[];
+    /** What the `auth` hook returned for the client whose action, request or socket this is. */
+    readonly auth?: any;
     readonly kv: Kv;
     readonly schedule: Schedule;
     readonly cron: Cron;
@@ -248,6 +250,21 @@ declare module "isolate" {
     create(name: string, key?: Key, options?: { signal?: AbortSignal; input?: Value }): Promise<ActorHandle>;
   } & { readonly [name: string]: NamedActors };
 
+  /** A client that wants something, as the `auth` hook gets to know it. */
+  export interface AuthRequest {
+    readonly kind: "action" | "request" | "socket" | "connect";
+    /** What the host has made sure of: who gave the client its token, and what was claimed in it. */
+    readonly role: "admin" | "tenant" | "connection" | "anonymous";
+    readonly claims: any;
+    /** The rest is what the client says. `name` is that of an action. */
+    readonly name?: string;
+    readonly method?: string;
+    readonly path?: string;
+    readonly url?: string;
+    readonly headers: Headers;
+    readonly params: any;
+  }
+
   export interface MessageEventLike {
     readonly type: "message";
     readonly target: ActorSocket;
@@ -272,6 +289,8 @@ declare module "isolate" {
     readonly path: string;
     readonly url: string;
     readonly params: Value;
+    /** What the `auth` hook returned for its client; the same after a wake. */
+    readonly auth: any;
     readonly hibernatable: boolean;
     readonly protocol: string;
     /** 0 while `onWebSocket` runs for a new connection, then 1; 2 closing; 3 closed. */
@@ -357,6 +376,9 @@ declare module "isolate" {
     onBeforeActionResponse?(
       c: ActorContext<State, Vars, ConnState, Params>, name: string, args: any[], output: any,
     ): unknown;
+    /** Asked before an action, a request or a handshake of a client; what it returns (up to 4 KiB) is `c.auth` there.
+     *  Throwing a `UserError` refuses the client: 403 with its code, or `metadata.status`. */
+    auth?(c: ActorContext<State, Vars>, request: AuthRequest): Maybe<any>;
     onRequest?(c: ActorContext<State, Vars, ConnState, Params>, request: Request): Maybe<Response>;
     /** For every new connection, and again after a wake (`restored`), when the socket is open already. */
     onWebSocket?(
@@ -407,6 +429,7 @@ declare module "isolate" {
     onMessage?(conn: ActorSocket, data: string | ArrayBuffer, c: ActorContext<State>, event: MessageEventLike): unknown;
     onClose?(conn: ActorSocket, code: number, reason: string, c: ActorContext<State>): unknown;
     onAlarm?(alarm: Alarm, c: ActorContext<State>): Maybe<void>;
+    auth?(request: AuthRequest, c: ActorContext<State>): Maybe<any>;
     onRequest?(request: Request, c: ActorContext<State>): Maybe<Response>;
     actions?: { [name: string]: (c: ActorContext<State>, ...args: any[]) => unknown };
     options?: ActorOptions;

@@ -6,8 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import anyio
+from msgspec.structs import replace
 
-from host.model.tunnel import ActionRequest, Opened, SocketClosed, SocketMessage, SocketProtocol, Subscription
+from host.model.tunnel import (
+    ActionRequest,
+    Opened,
+    SocketClosed,
+    SocketMessage,
+    SocketProtocol,
+    Subscription,
+    Visitor,
+)
 from host.placement.api import ActorService
 
 __all__ = ["FakeGateway", "Line", "Socket"]
@@ -81,6 +90,7 @@ class FakeGateway:
         params: bytes | None = None,
         session: bytes | None = None,
         protocol: SocketProtocol = "",
+        visitor: Visitor | None = None,
     ) -> Socket:
         """As the real one: waits for the actor, accepts, then queues the open event."""
         self._made += 1
@@ -96,9 +106,14 @@ class FakeGateway:
             session=session,
             protocol=protocol,
         )
-        await self.service.open_socket(opened)
+        asked = await self.service.open_socket(opened, visitor)
+        socket = self.place(opened if asked is None else replace(opened, auth=asked))
+        self.service.post_opened(socket.opened)
+        return socket
+
+    def place(self, opened: Opened) -> Socket:
+        """Holds a socket whose handshake is done."""
         socket = self.held[opened.conn_id] = Socket(self, opened)
-        self.service.post_opened(opened)
         return socket
 
     async def until(self, reached: Callable[[], bool]) -> None:

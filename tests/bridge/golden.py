@@ -31,6 +31,11 @@ EVENTS: dict[str, e.Event] = {
     "action_of_actor": e.ActionEvent(16, "increment", Raw(b"[]"), caller="0e" * 16, caller_name="scheduler"),
     "action_of_connection": e.ActionEvent(5, "increment", Raw(b"[]"), CONN),
     "action_over_http_with_params": e.ActionEvent(16, "increment", Raw(b"[]"), params=Raw(b'{"user":"u"}')),
+    "action_authorised": e.ActionEvent(19, "increment", Raw(b"[]"), auth=Raw(b'{"user":"ada"}')),
+    "auth_action": e.AuthEvent(
+        20, "action", "connection", [("origin", "null")], name="increment", claims=Raw(b'{"user":"ada"}')
+    ),
+    "auth_socket": e.AuthEvent(21, "socket", "anonymous", [], method="GET", path="/room?x=1", params=Raw(b"[1]")),
     "request": e.RequestEvent(6, "POST", "/x?y=1", [("a", "1"), ("a", "2")], b"body"),
     "request_params": e.RequestEvent(6, "GET", "/x", [], b"", Raw(b'{"token":"t"}')),
     "request_long": e.RequestEvent(7, "PUT", "/x", [], LONG),

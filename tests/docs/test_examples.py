@@ -31,8 +31,9 @@ async def test_every_module_is_admitted_and_its_actors_start(new_data_dir: Calla
                 name = ONE_OF.get(name, name)
                 await host.deploy(name, code.encode())
                 actor = await host.actor(name)
-                # an unknown action is only known to be one after the start
-                assert (await host.try_call(actor, "nope")).json()["code"] == "action_not_found"
+                # an unknown action is only known to be one after the start, and only to those who are let in
+                told = "not_a_member" if name == "members.js" else "action_not_found"
+                assert (await host.try_call(actor, "nope")).json()["code"] == told
 
 
 async def test_the_greeter_of_the_readme_does_what_the_readme_says(new_data_dir: Callable[[], Path]) -> None:
@@ -52,6 +53,20 @@ async def test_the_greeter_of_the_readme_does_what_the_readme_says(new_data_dir:
                 await host.until_asleep(actor)
                 await socket.send("two")
                 assert await socket.recv() == "2: two"
+
+
+async def test_the_auth_hook_of_the_page_lets_its_members_in(new_data_dir: Callable[[], Path]) -> None:
+    with anyio.fail_after(20):
+        async with start_host(new_data_dir()) as host:
+            await host.deploy("members", MODULES["members.js"].encode())
+            actor = await host.actor("members")
+            for user, status in (("ada", 200), ("eve", 403)):
+                made = await host.http.post(
+                    "/tenants/default/connection-tokens", json={"name": "members", "claims": {"user": user}}
+                )
+                answer = await host.http.post(f"/gateway/{actor}@{made.json()['token']}/action/whoami")
+                assert answer.status_code == status
+            assert answer.json()["code"] == "not_a_member"
 
 
 async def test_the_tour_of_the_sdk_works(new_data_dir: Callable[[], Path]) -> None:

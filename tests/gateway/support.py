@@ -21,7 +21,7 @@ from host.model.limits import Limits
 from host.model.records import ActorRecord
 from host.model.snapshot import ActorSnapshot, ConnectionSnapshot, KvSnapshot, ModuleRef
 from host.model.status import ActorStatus
-from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, SocketClosed, SocketMessage
+from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, SocketClosed, SocketMessage, Visitor
 from host.model.usage import QuotaUse, TenantUsage
 from host.storage.driver import CreateActor, Outbox
 from host.storage.memory import MemoryDriver
@@ -90,6 +90,8 @@ class ServiceDouble:
         self.events: list[Opened | SocketMessage | SocketClosed] = []
         self.calls: list[ActionCall] = []
         self.requests: list[HttpCall] = []
+        self.visitors: list[Visitor | None] = []
+        self.asked: bytes | None = None
         self.slept: list[str] = []
         self.reloaded: list[str] = []
         self.rollouts: list[tuple[str, str, int]] = []
@@ -167,19 +169,23 @@ class ServiceDouble:
             dead_letters=[],
         )
 
-    async def action(self, call: ActionCall) -> ActionReply:
+    async def action(self, call: ActionCall, visitor: Visitor | None = None) -> ActionReply:
         self.calls.append(call)
+        self.visitors.append(visitor)
         if self.fail is not None:
             raise self.fail
         return self.on_action(call)
 
-    async def request(self, call: HttpCall) -> HttpReply:
+    async def request(self, call: HttpCall, visitor: Visitor | None = None) -> HttpReply:
         self.requests.append(call)
+        self.visitors.append(visitor)
         return self.on_request(call)
 
-    async def open_socket(self, opened: Opened) -> None:
+    async def open_socket(self, opened: Opened, visitor: Visitor | None = None) -> bytes | None:
+        self.visitors.append(visitor)
         if self.refuse_open is not None:
             raise self.refuse_open
+        return self.asked
 
     def post_opened(self, opened: Opened) -> None:
         self._post(opened)

@@ -12,7 +12,7 @@ from starlette.routing import Mount
 from host.gateway.auth import AuthPolicy
 from host.model.errors import ErrorInfo
 from host.model.limits import Limits
-from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply
+from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Visitor
 from tests.gateway.support import World, error_of
 
 pytestmark = pytest.mark.anyio
@@ -63,10 +63,10 @@ async def test_a_key_is_resolved_again_when_its_actor_is_gone_in_between(
         await world.driver.finish_destroy(actor_id)
         return ErrorInfo("actor", "not_found", "gone")
 
-    async def action(call: ActionCall) -> ActionReply:
+    async def action(call: ActionCall, visitor: Visitor | None = None) -> ActionReply:
         return ActionReply(call.args, error=await going(call.actor_id))
 
-    async def request(call: HttpCall) -> HttpReply:
+    async def request(call: HttpCall, visitor: Visitor | None = None) -> HttpReply:
         return HttpReply(error=await going(call.actor_id))
 
     world.service.action = action  # type: ignore[method-assign]

@@ -21,7 +21,7 @@ from host.gateway.protocols import WebSocketProtocol
 from host.gateway.server import HostServer, bind
 from host.model.errors import CallerError, UnavailableError
 from host.model.limits import Limits
-from host.model.tunnel import Opened, SocketClosed, SocketMessage
+from host.model.tunnel import Opened, SocketClosed, SocketMessage, Visitor
 from tests.gateway.support import World
 
 pytestmark = pytest.mark.anyio
@@ -136,11 +136,12 @@ async def test_a_refused_upgrade_has_the_status_and_body_of_http(world: World) -
 async def test_an_upgrade_by_key_reaches_the_next_actor_when_its_actor_is_gone_in_between(world: World) -> None:
     gone: list[str] = []
 
-    async def going(opened: Opened) -> None:
+    async def going(opened: Opened, visitor: Visitor | None = None) -> bytes | None:
         if not gone:
             gone.append(opened.actor_id)
             await world.driver.finish_destroy(opened.actor_id)
             raise CallerError("actor", "not_found", "gone")
+        return None
 
     world.service.open_socket = going  # type: ignore[method-assign]
     path = "/gateway/room/websocket?rvt-method=getOrCreate&rvt-key=k"

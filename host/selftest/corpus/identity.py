@@ -136,6 +136,28 @@ async def _forged_signature(lab: Lab) -> str:
     return told
 
 
+@script(
+    "identity/hook-that-misbehaves", "the auth hook fails closed", "actions, upgrades", "nobody is let in", ("errors",)
+)
+async def _hook(lab: Lab) -> str:
+    """A hook that throws, one that loops, and one that never answers: what it guards does not run."""
+    told = []
+    for body, limits in (
+        ("throw new Error('no')", {}),
+        ("for (;;) {}", {"turn_deadline": 100}),
+        ("return new Promise(() => {})", {"handler_timeout": 300}),
+        ("throw new UserError('no', { code: 'no' })", {}),
+    ):
+        await lab.deploy(js_guest("c.state.n = -1;", more=f"auth() {{ {body} }}, onWebSocket() {{}},"), limits=limits)
+        actor = await lab.actor(f"k{len(told)}")
+        for _ in range(2):
+            answer = await lab.call(actor, "go")
+            check(answer.status_code != 200, f"let in: {answer.text}")
+        told.append(error_of(answer)["name"])
+        check((await lab.http.get(f"/gateway/{actor}/request/")).status_code != 200, "a request was let in")
+    return ", ".join(told)
+
+
 @script("identity/odd-namespaces", "namespaces are names", "HTTP", "request/invalid", ("errors",))
 async def _namespaces(lab: Lab) -> str:
     for name in ("../default", "DEFAULT", "a b", "", "x" * 65, "default\0", "caf\u00e9", "default/x"):
@@ -236,6 +258,7 @@ CASES: tuple[Case, ...] = (
     _other_tenant,
     _other_token,
     _forged_signature,
+    _hook,
     _namespaces,
     _foreign,
     _destroyed,

@@ -123,6 +123,13 @@ async def _tokens(lab: Lab) -> str:
     return seen_error(answer, "limit/exceeded", limit="tenant_tokens")
 
 
+@script("quotas/auth-data", "auth_data", "actions", "refused", ERRORS, limits=("auth_data",))
+async def _auth_data(lab: Lab) -> str:
+    await lab.deploy(js_guest(more="auth() { return 'x'.repeat(5000); },"))
+    answer = await lab.call(await lab.actor(), "ok")
+    return seen_error(answer, "message/outgoing_too_long", limit="auth_data")
+
+
 @script("quotas/claims", "token_claims", "HTTP", "refused", ERRORS, limits=("token_claims",))
 async def _claims(lab: Lab) -> str:
     body = {"claims": {"all": "x" * 4_096}}
@@ -223,6 +230,7 @@ CASES: tuple[Case, ...] = (
     _modules,
     _definitions,
     _tokens,
+    _auth_data,
     _claims,
     _lifetime,
     _timers,

@@ -58,7 +58,7 @@ ATTEMPT = "kind, ref, idx, attempt, faults"
 CONNECTION = (
     "conn_id, gateway_id, request_id, generation, msg_index, path, opened_at, last_seen_at, settled_ahead, sent_index, "
     "headers, params, state, tags, subscriptions, hibernatable, session, session_expires_at, sent_bytes, "
-    "protocol"
+    "protocol, auth"
 )
 DEAD_LETTER = "kind, ref, idx, reason, message, attempts, at, payload"
 DEFINITION = "v.tenant, v.name, v.version, v.module, v.created_at, v.options, v.limits, v.status, v.percent, v.reason"
@@ -189,6 +189,7 @@ def connection_row(row: Row) -> ConnectionRow:
         session_expires_at=row[17],
         sent_bytes=row[18],
         protocol=row[19],
+        auth=unpack(row[20]),
     )
 
 
@@ -215,6 +216,7 @@ def connection_params(actor_id: str, row: ConnectionRow) -> Row:
         row.session_expires_at,
         row.sent_bytes,
         row.protocol,
+        pack(row.auth),
     )
 
 

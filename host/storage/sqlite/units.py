@@ -53,15 +53,16 @@ _RUN = (
 _CONNECTION = (
     "INSERT INTO connections (actor_id, conn_id, gateway_id, request_id, generation, msg_index, path, opened_at, "
     "last_seen_at, settled_ahead, sent_index, headers, params, state, tags, subscriptions, hibernatable, session, "
-    "session_expires_at, sent_bytes, protocol) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "session_expires_at, sent_bytes, protocol, auth) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (actor_id, conn_id) DO UPDATE SET "
     "gateway_id = excluded.gateway_id, request_id = excluded.request_id, generation = excluded.generation, "
     "msg_index = excluded.msg_index, path = excluded.path, opened_at = excluded.opened_at, "
     "last_seen_at = excluded.last_seen_at, settled_ahead = excluded.settled_ahead, sent_index = excluded.sent_index, "
     "headers = excluded.headers, params = excluded.params, state = excluded.state, tags = excluded.tags, "
     "subscriptions = excluded.subscriptions, hibernatable = excluded.hibernatable, session = excluded.session, "
-    "session_expires_at = excluded.session_expires_at, sent_bytes = excluded.sent_bytes, protocol = excluded.protocol"
+    "session_expires_at = excluded.session_expires_at, sent_bytes = excluded.sent_bytes, "
+    "protocol = excluded.protocol, auth = excluded.auth"
 )
 _SENT = "UPDATE connections SET sent_index = ?, sent_bytes = ? WHERE actor_id = ? AND conn_id = ?"
 # A frame of a connection that has no row belongs to nobody who could ask for it.

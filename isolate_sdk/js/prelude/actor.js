@@ -2,9 +2,9 @@
 // become one definition, and the rest of the prelude knows only that.
 const RIVET_HOOKS = [
   'createState', 'createVars', 'onCreate', 'onUpgrade', 'onMigrate', 'onWake', 'onSleep', 'onDestroy', 'onStateChange',
-  'onBeforeConnect', 'createConnState', 'onConnect', 'onDisconnect', 'onBeforeActionResponse', 'onRequest', 'onWebSocket', 'onAlarm',
+  'onBeforeConnect', 'createConnState', 'onConnect', 'onDisconnect', 'onBeforeActionResponse', 'onRequest', 'onWebSocket', 'onAlarm', 'auth',
 ];
-const PLAIN_HOOKS = ['onStart', 'onUpgrade', 'onSleep', 'onDestroy', 'onConnect', 'onMessage', 'onClose', 'onAlarm', 'onRequest'];
+const PLAIN_HOOKS = ['onStart', 'onUpgrade', 'onSleep', 'onDestroy', 'onConnect', 'onMessage', 'onClose', 'onAlarm', 'onRequest', 'auth'];
 
 const refuse = (message) => {
   throw group(new PTypeError(message), 'module', 'no_actor');
@@ -183,6 +183,7 @@ const plainDefinition = (source) => {
   if (hooks.onStart) bound.onWake = (c) => apply(hooks.onStart, source, [c]);
   if (hooks.onSleep) bound.onSleep = (c) => apply(hooks.onSleep, source, [c]);
   if (hooks.onDestroy) bound.onDestroy = (c) => apply(hooks.onDestroy, source, [c]);
+  if (hooks.auth) bound.auth = (c, request) => apply(hooks.auth, source, [request, c]);
   if (hooks.onRequest) bound.onRequest = (c, request) => apply(hooks.onRequest, source, [request, c]);
   if (hooks.onAlarm) bound.onAlarm = (c, alarm) => apply(hooks.onAlarm, source, [alarm, c]);
   if (hooks.onConnect || hooks.onMessage || hooks.onClose) {

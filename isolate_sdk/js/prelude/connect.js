@@ -34,7 +34,7 @@ const dismiss = (conn) => {
 
 // An HTTP call has a connection of its own while it is in work.
 const throughConn = async (params, origin, work) => {
-  const conn = httpConn(paramsOf(params));
+  const conn = httpConn(paramsOf(params), origin.auth);
   await admit(conn, origin);
   try {
     return await work(contextOf(conn, origin));
@@ -56,9 +56,10 @@ class CallContext {
     this.#params = params;
     this.#origin = origin;
   }
-  get conn() { return (this.#conn ??= httpConn(this.#params)); }
+  get conn() { return (this.#conn ??= httpConn(this.#params, this.#origin.auth)); }
   get request() { return this.#origin.request; }
   get caller() { return this.#origin.caller; }
+  get auth() { return this.#origin.auth; }
 }
 setPrototypeOf(CallContext.prototype, c);
 defineProperty(CallContext.prototype, 'constructor', { value: undefined });

@@ -13,6 +13,7 @@ const nameOf = (name) => {
 class Conn {
   #id;
   #params;
+  #auth;
   #state;
   #saved;
   #hibernatable;
@@ -23,9 +24,10 @@ class Conn {
   #before = null;
   constructor() {
     if (!newConn) throw new PTypeError('a connection comes from a client');
-    const { id, params, state, saved, hibernatable, kind } = newConn;
+    const { id, params, auth, state, saved, hibernatable, kind } = newConn;
     this.#id = id;
     this.#params = params;
+    this.#auth = auth;
     this.#state = state;
     this.#saved = saved;
     this.#hibernatable = hibernatable;
@@ -33,6 +35,7 @@ class Conn {
   }
   get id() { return this.#id; }
   get params() { return this.#params; }
+  get auth() { return this.#auth; }
   get isHibernatable() { return this.#hibernatable; }
   get state() {
     if (typeof this.#state !== 'object' || this.#state === null) return this.#state;
@@ -110,6 +113,7 @@ class Conn {
       },
       close: (conn) => { conn.#open = false; },
       id: (conn) => conn.#id,
+      auth: (conn) => conn.#auth,
     };
   }
 }
@@ -141,10 +145,10 @@ const connections = freeze({
 // The connection of an HTTP call. Its id is random, and made without asking the host for each.
 let callIds = '', lastCall = 0;
 
-const httpConn = (params) => {
+const httpConn = (params, auth) => {
   if (callIds === '') callIds = hex(randomBytes(12));
   const n = `${++lastCall}`;
   return makeConn({
-    id: `${callIds}${slice('00000000', 0, 8 - n.length)}${n}`, params, state: undefined, saved: undefined, hibernatable: false, kind: 'http',
+    id: `${callIds}${slice('00000000', 0, 8 - n.length)}${n}`, params, auth, state: undefined, saved: undefined, hibernatable: false, kind: 'http',
   });
 };

@@ -17,6 +17,7 @@ const c = {
   get conn() { return undefined; },
   get request() { return undefined; },
   get caller() { return undefined; },
+  get auth() { return undefined; },
   get abortSignal() {
     if (stopSignal === null) {
       stopSignal = new AbortController().signal;
@@ -57,16 +58,19 @@ const c = {
 };
 freeze(c);
 
-// Where an event comes from: the HTTP request behind it, or the actor that called (the host knows which).
-const NOWHERE = { __proto__: null, request: undefined, caller: undefined };
+// Where an event comes from: the HTTP request behind it, or the actor that called (the host knows which), and what the
+// auth hook made of the client.
+const NOWHERE = { __proto__: null, request: undefined, caller: undefined, auth: undefined };
 
-const fromRequest = (request) => ({ __proto__: null, request, caller: undefined });
+const fromRequest = (request, auth) => ({ __proto__: null, request, caller: undefined, auth });
 
 const fromCaller = (ev) =>
   hasOwn(ev, 'caller')
-    ? { __proto__: null, request: undefined, caller: freeze({ actorId: ev.caller, name: ev.caller_name }) } : NOWHERE;
+    ? { __proto__: null, request: undefined, caller: freeze({ actorId: ev.caller, name: ev.caller_name }), auth: undefined }
+    : hasOwn(ev, 'auth') ? fromRequest(undefined, authOf(ev)) : NOWHERE;
 
-const contextOf = (conn, { request, caller }) => ({ __proto__: c, conn, request, caller });
+const contextOf = (conn, { request, caller, auth }) =>
+  ({ __proto__: c, conn, request, caller, auth: conn === undefined ? auth : connFacts.auth(conn) });
 
 const beginStop = () => {
   stopping = true;

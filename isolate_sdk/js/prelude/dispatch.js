@@ -34,10 +34,10 @@ const connOf = (id) => {
 const openedSocket = async (ev) => {
   const kind = kindOf(ev);
   const conn = makeConn({
-    id: ev.conn, params: paramsOf(paramsIn(ev)), state: undefined, saved: undefined, hibernatable: ev.hibernatable, kind,
+    id: ev.conn, params: paramsOf(paramsIn(ev)), auth: authOf(ev), state: undefined, saved: undefined, hibernatable: ev.hibernatable, kind,
   });
   const request = receivedRequest('GET', actorUrl(ev.path), headersFrom(ev.headers), null);
-  await admit(conn, fromRequest(request));
+  await admit(conn, fromRequest(request, conn.auth));
   if (kind === 'connect') return;
   const { onWebSocket } = definition.hooks;
   const socket = openSocket({ conn, path: ev.path, readyState: CONNECTING, tags: [] });
@@ -104,7 +104,7 @@ const request = (ev) => {
   if (!onRequest) throw bridgeError('actor', 'action_not_found', 'this actor has no onRequest');
   const bytes = native.bytes(ev.body, 0);
   const made = receivedRequest(ev.method, actorUrl(ev.path), headersFrom(ev.headers), bytes.length ? bytes : null);
-  return viaHttp(paramsIn(ev), fromRequest(made), (context) => whole(onRequest(context, made)));
+  return viaHttp(paramsIn(ev), fromRequest(made, authOf(ev)), (context) => whole(onRequest(context, made)));
 };
 
 const handle = (ev) => {
@@ -113,6 +113,7 @@ const handle = (ev) => {
     case 'socket_message': return run(id, () => socketMessage(ev), nothing);
     case 'action': return run(id, () => action(ev), valueJson);
     case 'completion': return completed(ev);
+    case 'auth': return run(id, () => ask(ev), valueJson);
     case 'request': return run(id, () => request(ev), replyJson);
     case 'socket_opened': return run(id, () => openedSocket(ev), nothing);
     case 'socket_closed': return run(id, () => socketClosed(ev), nothing);

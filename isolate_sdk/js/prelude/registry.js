@@ -98,7 +98,7 @@ const always = () => true;
 const factsJson = () => {
   const { hooks, actions, events, options: { hibernate, sleepTimeout, actionTimeout } } = definition;
   return `"actions":${quotedList(actions, always)},"request":${!!hooks.onRequest},"socket":${!!hooks.onWebSocket},` +
-    `"connect":true,"guarded_events":${quotedList(events, (declared) => declared.canSubscribe)},"hibernate":${hibernate}` +
+    `"auth":${!!hooks.auth},"connect":true,"guarded_events":${quotedList(events, (declared) => declared.canSubscribe)},"hibernate":${hibernate}` +
     (sleepTimeout === undefined ? '' : `,"sleep_timeout":${sleepTimeout}`) +
     (actionTimeout === undefined ? '' : `,"action_timeout":${actionTimeout}`);
 };

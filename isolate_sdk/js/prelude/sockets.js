@@ -38,6 +38,7 @@ class ActorWebSocket extends EventTarget {
   get path() { return this.#path; }
   get url() { return `ws://actor${this.#path}`; }
   get params() { return this.#conn.params; }
+  get auth() { return this.#conn.auth; }
   get hibernatable() { return this.#conn.isHibernatable; }
   get protocol() { return ''; }
   get extensions() { return ''; }

@@ -9,7 +9,7 @@ const restoreConn = (row) => {
   const params = hasOwn(row, 'params') ? native.revive(row.params, 1) : undefined;
   const state = hasOwn(row, 'state') ? native.revive(row.state, 1) : undefined;
   const conn = makeConn({
-    id: row.conn, state, saved: state === undefined ? undefined : native.value(state, 1), hibernatable: row.hibernatable,
+    id: row.conn, auth: authOf(row), state, saved: state === undefined ? undefined : native.value(state, 1), hibernatable: row.hibernatable,
     params: definition.paramsSchema === null ? params : restoredParams(params), kind: kindOf(row),
   });
   mapSet(conns, row.conn, conn);
