@@ -31,6 +31,7 @@ _HOMES = {
     "Firing": "host.static.crons",
     "Forward": "host.model.egress",
     "Host": "host.embedded",
+    "Identity": "host.model.identity",
     "LoadContext": "host.model.sources",
     "Message": "host.static.sockets",
     "ModuleSource": "host.model.sources",
@@ -39,6 +40,7 @@ _HOMES = {
     "Socket": "host.static.sockets",
     "UserError": "host.static.errors",
     "action": "host.static.actor",
+    "caller": "host.gateway.callers",
 }
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "Firing",
     "Forward",
     "Host",
+    "Identity",
     "LoadContext",
     "Message",
     "ModuleSource",
@@ -69,6 +72,7 @@ __all__ = [
     "UserError",
     "__version__",
     "action",
+    "caller",
 ]
 
 

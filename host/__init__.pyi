@@ -2,11 +2,13 @@
 
 from host.client.client import Client as Client
 from host.embedded import Host as Host
+from host.gateway.callers import caller as caller
 from host.model.definitions import EgressOptions as EgressOptions
 from host.model.egress import EgressRefused as EgressRefused
 from host.model.egress import EgressRequest as EgressRequest
 from host.model.egress import EgressResponse as EgressResponse
 from host.model.egress import Forward as Forward
+from host.model.identity import Identity as Identity
 from host.model.sources import Dynamic as Dynamic
 from host.model.sources import LoadContext as LoadContext
 from host.model.sources import ModuleSource as ModuleSource

@@ -8,7 +8,8 @@ what the program brings itself: classes of actors, which it trusts, and loaders,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from os import PathLike
 from pathlib import Path
@@ -18,8 +19,11 @@ from typing import Any, Literal, TypedDict, Unpack
 import anyio
 
 from host.actor.registry import Registered
+from host.client.client import Client
+from host.client.inside import INSIDE, inside
 from host.config import Settings
 from host.gateway.app import GatewayApp
+from host.gateway.auth import Resolver
 from host.model.definitions import EgressOptions
 from host.model.egress import EgressFunction
 from host.model.errors import CallerError
@@ -31,6 +35,7 @@ from host.outbound.egress_rules import check_egress
 from host.outbound.url_rules import HostPattern
 from host.static.actor import Actor
 from host.static.spec import spec_of
+from host.wire.frames.encoding import DEFAULT_ENCODING, Encoding
 
 __all__ = ["Host", "HostSettings", "Source"]
 
@@ -55,9 +60,10 @@ class HostSettings(TypedDict, total=False):
 
 
 class Host:
-    """Entered once. `admin_token` guards the control plane, and the data plane too unless `public_actors`; `dev` is for
-    loopback without a token. One of the two has to be given. `egress` is a function that every request of actors to the
-    outside goes through, or one for each definition that is to have one."""
+    """Entered once. `admin_token` opens both planes; with `public_actors` the data plane needs none; `dev` is for
+    loopback without a token. Without any of these nobody is let in but by a resolver (`asgi`) and by tokens of tenants,
+    and the program itself (`client`). `egress` is a function that every request of actors to the outside goes through,
+    or one for each definition that is to have one."""
 
     def __init__(
         self,
@@ -75,7 +81,7 @@ class Host:
         if not isinstance(data_dir, str | PathLike):
             raise TypeError(f"data_dir is a path, not a {type(data_dir).__name__}")
         if admin_token is None and not dev:
-            raise ValueError("give admin_token, or dev=True for a host on loopback that needs none")
+            admin_token = secrets.token_urlsafe(32)  # which nobody knows
         self._settings = Settings(
             Path(data_dir), admin_token=admin_token, public_actors=public_actors, dev=dev, **settings
         )
@@ -119,11 +125,31 @@ class Host:
             if error is None or any(leaf is not error for leaf in _leaves(group)):
                 raise
 
-    def asgi(self) -> GatewayApp:
-        """The application, while the host is open. It needs no lifespan of its own."""
+    def asgi(self, *, resolver: Resolver | None = None, origins: Iterable[str] = ()) -> GatewayApp:
+        """The application, while the host is open. It needs no lifespan of its own.
+
+        `resolver` takes the ASGI scope of a request or an upgrade and returns who is asking, as the program knows its
+        users (`host.caller`), or None for nobody; PermissionError refuses. It is asked unless one of the host's own
+        tokens says it, and with one nothing is open by `dev`. As it may look at cookies, which browsers send for any
+        page, only pages of the same origin, and of `origins` ("https://app.example.com"), may use what it finds."""
+        app = self._open().app
+        return app if resolver is None else app.resolving(resolver, origins)
+
+    def client(self, *, namespace: str = "default", encoding: Encoding = DEFAULT_ENCODING) -> Client:
+        """A client of this host for the program itself, which may do everything in the namespace: no port, no server
+        and no token. It ends with the host."""
+        return Client(
+            INSIDE,
+            token=self._settings.admin_token,
+            namespace=namespace,
+            encoding=encoding,
+            transport=inside(self._open().app),
+        )
+
+    def _open(self) -> Node:
         if self._node is None:
             raise RuntimeError("the host is not open: ask for its application inside of `async with host`")
-        return self._node.app
+        return self._node
 
 
 def _check_egress(name: str, egress: EgressOptions | None) -> None:

@@ -7,7 +7,8 @@ may be served at the root or be mounted below a prefix of another one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -15,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from host.gateway.actors import ActorRoutes, is_for_actor
-from host.gateway.auth import AuthPolicy
+from host.gateway.auth import AuthPolicy, Resolver
 from host.gateway.control import ControlApi
 from host.gateway.cors import cors_headers, preflight
 from host.gateway.errors import refuse
@@ -85,6 +86,11 @@ class GatewayApp:
             *ControlApi(deps).endpoints(),
             *TokenApi(deps).endpoints(),
         ]
+
+    def resolving(self, resolver: Resolver, origins: Iterable[str] = ()) -> GatewayApp:
+        """The same application, in which the program around it says who a caller is."""
+        auth = replace(self._deps.auth, resolver=resolver, origins=frozenset(origins))
+        return GatewayApp(replace(self._deps, auth=auth))
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

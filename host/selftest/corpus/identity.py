@@ -141,7 +141,7 @@ async def _forged_signature(lab: Lab) -> str:
 )
 async def _hook(lab: Lab) -> str:
     """A hook that throws, one that loops, and one that never answers: what it guards does not run."""
-    told = []
+    told: list[str] = []
     for body, limits in (
         ("throw new Error('no')", {}),
         ("for (;;) {}", {"turn_deadline": 100}),
