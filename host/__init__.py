@@ -46,8 +46,8 @@ _HOMES = {
 __all__ = [
     "Actor",
     "Alarm",
-    "CallFailed",
     "AuthRequest",
+    "CallFailed",
     "Client",
     "Closed",
     "Conn",

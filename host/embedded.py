@@ -80,7 +80,7 @@ class Host:
             raise TypeError(f"Host has no setting {unknown[0]!r}; it has {', '.join(HostSettings.__annotations__)}")
         if not isinstance(data_dir, str | PathLike):
             raise TypeError(f"data_dir is a path, not a {type(data_dir).__name__}")
-        if admin_token is None and not dev:
+        if admin_token is None:
             admin_token = secrets.token_urlsafe(32)  # which nobody knows
         self._settings = Settings(
             Path(data_dir), admin_token=admin_token, public_actors=public_actors, dev=dev, **settings

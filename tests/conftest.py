@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from host.config import Settings
@@ -20,6 +21,14 @@ settings.load_profile("dormice")
 
 # Names a directory that a node has run in already, for runs of pytest that share one.
 COMPILED = "TESTS_COMPILED_DATA_DIR"
+
+# Without the values of local variables, as a host logs; to render those of a whole application takes seconds.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.fixture(scope="session")

@@ -187,7 +187,6 @@ def test_every_setting_of_a_node_is_here_or_belongs_to_a_process() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "told"),
     [
-        ({}, ValueError, "give admin_token, or dev=True"),
         ({"admin_token": "short"}, CallerError, "fewer than 16 characters"),
         ({"dev": True, "data_dir": 3}, TypeError, "data_dir is a path, not a int"),
         ({"dev": True, "port": 80}, TypeError, "Host has no setting 'port'"),
