@@ -24,6 +24,7 @@ from host.client.inside import INSIDE, inside
 from host.config import Settings
 from host.gateway.app import GatewayApp
 from host.gateway.auth import Resolver
+from host.gateway.in_process import InProcess
 from host.model.definitions import EgressOptions
 from host.model.egress import EgressFunction
 from host.model.errors import CallerError
@@ -91,6 +92,7 @@ class Host:
         self._egress = _functions(egress)
         self._stack: AsyncExitStack | None = None
         self._node: Node | None = None
+        self._inside: InProcess | None = None
 
     async def __aenter__(self) -> Host:
         if self._stack is not None:
@@ -137,14 +139,20 @@ class Host:
 
     def client(self, *, namespace: str = "default", encoding: Encoding = DEFAULT_ENCODING) -> Client:
         """A client of this host for the program itself, which may do everything in the namespace: no port, no server
-        and no token. It ends with the host."""
+        and no token, for sockets either. It ends with the host."""
         return Client(
             INSIDE,
             token=self._settings.admin_token,
             namespace=namespace,
             encoding=encoding,
             transport=inside(self._open().app),
+            way=self._in_process().dial,
         )
+
+    def _in_process(self) -> InProcess:
+        if self._inside is None:
+            self._inside = InProcess(self._open().app, self._settings.limits)
+        return self._inside
 
     def _open(self) -> Node:
         if self._node is None:

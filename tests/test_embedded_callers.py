@@ -15,7 +15,20 @@ import uvloop
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from host import Actor, AuthRequest, Host, Identity, Request, Response, UserError, action, caller
+from host import (
+    Actor,
+    AuthRequest,
+    Host,
+    Identity,
+    Message,
+    Request,
+    Response,
+    Socket,
+    UserError,
+    action,
+    caller,
+)
+from host.client.socket import SocketClosed
 from host.model.errors import CallerError, DormiceError
 from host.model.roles import SCOPES
 
@@ -198,6 +211,49 @@ async def test_the_program_itself_needs_no_port_and_no_token(new_data_dir: Calla
                 host.client()
 
 
+class Echo(Actor):
+    def auth(self, request: AuthRequest) -> Any:
+        if request.path == "/no":
+            raise UserError("not here", code="no")
+        return request.kind
+
+    @action
+    def who(self) -> Any:
+        return self.authorised
+
+    def on_websocket(self, socket: Socket) -> None:
+        if not socket.restored:
+            socket.send(f"open {self.authorised}")
+
+    def on_message(self, socket: Socket, message: Message) -> None:
+        socket.send(message.data)
+
+
+async def test_the_program_itself_has_sockets_without_a_port(new_data_dir: Callable[[], Path]) -> None:
+    with anyio.fail_after(30):
+        async with Host(new_data_dir(), definitions={"echo": Echo}) as host:
+            echo = host.client().get_or_create("echo", "k")
+            async with echo.websocket() as socket:
+                assert await socket.receive() == "open socket"
+                await host.client().sleep(await echo.resolve())
+                await socket.send("x" * 200_000)
+                assert await socket.receive() == "x" * 200_000
+            with pytest.raises(DormiceError) as refused:
+                await echo.websocket("no")
+            assert refused.value.name == "user/no"
+            async with echo.connect() as connection:
+                assert await connection.action("who") == "connect"
+            async with echo.session() as session:
+                assert await session.receive() == "open socket"
+                await session.send("again")
+                assert await session.receive() == "again"
+            left = await echo.websocket()
+            assert await left.receive() == "open socket"
+        with pytest.raises(SocketClosed) as closed:
+            await left.receive()
+        assert (closed.value.code, closed.value.reason) == (1012, "node.draining")
+
+
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop", "anyio", "anyio on uvloop"])
 def test_it_runs_in_every_loop_that_a_program_may_have(new_data_dir: Callable[[], Path], loop: str) -> None:
     path = new_data_dir()
@@ -205,9 +261,12 @@ def test_it_runs_in_every_loop_that_a_program_may_have(new_data_dir: Callable[[]
     async def main() -> Any:
         with anyio.fail_after(30):
             for count in (1, 2):
-                async with Host(path, definitions=DESK) as host:
+                async with Host(path, definitions={**DESK, "echo": Echo}) as host:
                     found = await host.client().get_or_create("desk", "k").action("add", 1)
                     assert found == count
+                    socket = await host.client().get_or_create("echo", "k").websocket()
+                    assert await socket.receive() == "open socket"
+                    await socket.close()
             return count
 
     if loop == "asyncio":

@@ -38,7 +38,7 @@ from host.client.records import (
     TokenInfo,
 )
 from host.client.session import SessionSocket
-from host.client.socket import ActorSocket, Opening
+from host.client.socket import ActorSocket, Opening, Way
 from host.model.errors import CallerError
 from host.model.snapshot import ActorSnapshot
 from host.model.status import ActorStatus
@@ -94,13 +94,15 @@ class Client:
         namespace: str = "default",
         encoding: Encoding = DEFAULT_ENCODING,
         transport: httpx.AsyncBaseTransport | None = None,
+        way: Way | None = None,
     ) -> None:
+        """`transport` and `way` are how requests and sockets get to a host that is not to be reached by its address."""
         self.endpoint = endpoint.rstrip("/")
         self._token = token
         self._namespace = namespace
         headers = {"authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.AsyncClient(headers=headers, timeout=TIMEOUT, trust_env=False, transport=transport)
-        self._gateway = Gateway(self.endpoint, self._http, token, encoding)
+        self._gateway = Gateway(self.endpoint, self._http, token, encoding, way)
 
     async def __aenter__(self) -> Client:
         return self

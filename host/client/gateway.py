@@ -13,6 +13,7 @@ import httpx
 
 from host.client.answers import error_of, unreachable
 from host.client.session import SessionSocket
+from host.client.socket import Way
 from host.model.errors import DormiceError
 from host.wire.frames.bodies import decode_action_result, encode_action_request
 from host.wire.frames.encoding import Encoding, content_type
@@ -30,6 +31,7 @@ class Gateway:
     http: httpx.AsyncClient = field(repr=False)
     token: str | None = field(repr=False)
     encoding: Encoding
+    way: Way | None = None
 
     def url(self, actor_id: str, path: str) -> str:
         return f"{self.endpoint}/gateway/{quote(actor_id, safe='')}/{path}"
@@ -48,6 +50,7 @@ class Gateway:
             self.token,
             protocols=protocols,
             headers=headers,
+            way=self.way,
         )
 
     async def action(self, actor_id: str, name: str, args: tuple[Any, ...], headers: Mapping[str, str]) -> Any:

@@ -109,7 +109,9 @@ class ActorHandle:
 
         async def dial(actor_id: str) -> ActorSocket:
             url = self._gateway.socket_url(actor_id, f"websocket/{path.lstrip('/')}")
-            return await open_socket(url, self._gateway.token, headers=await params_header(self._params))
+            return await open_socket(
+                url, self._gateway.token, headers=await params_header(self._params), way=self._gateway.way
+            )
 
         return Opening(lambda: self._reach(dial))
 
@@ -144,7 +146,9 @@ class ActorHandle:
                 await link.open()
                 return link
             url = self._gateway.socket_url(actor_id, "connect")
-            return await open_socket(url, self._gateway.token, protocols=protocols, headers=headers)
+            return await open_socket(
+                url, self._gateway.token, protocols=protocols, headers=headers, way=self._gateway.way
+            )
 
         return await self._reach(dial)
 

@@ -25,7 +25,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from host.client.answers import decode_answer, error_of, unreachable
-from host.client.socket import SocketClosed, dial
+from host.client.socket import SocketClosed, Way, dial
 from host.model.errors import DormiceError
 
 __all__ = ["SessionLost", "SessionSocket"]
@@ -64,6 +64,7 @@ class SessionSocket:
         patience: float = PATIENCE,
         protocols: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
+        way: Way | None = None,
     ) -> None:
         """`url` is the socket's, `state_url` that of the session's state; `patience` is how long it tries to come back,
         in seconds; sub-protocols and headers are offered at every handshake."""
@@ -74,6 +75,7 @@ class SessionSocket:
         self._patience = patience
         self._protocols = protocols
         self._headers = headers
+        self._way = way
         self._secret = _new_secret()
         self._seen = 0
         self._kept: deque[str | bytes] = deque()
@@ -189,7 +191,11 @@ class SessionSocket:
             query["dm-resume"] = 1  # never a new session in the place of one that ended since it was asked about
         mark = "&" if "?" in self._url else "?"
         connection = await dial(
-            f"{self._url}{mark}{urlencode(query)}", self._token, protocols=self._protocols, headers=self._headers
+            f"{self._url}{mark}{urlencode(query)}",
+            self._token,
+            protocols=self._protocols,
+            headers=self._headers,
+            way=self._way,
         )
         try:
             if not self._confirmed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar
@@ -12,11 +13,14 @@ from websockets.typing import Subprotocol
 
 from host.client.answers import error_of, unreachable
 
-__all__ = ["ActorSocket", "Opening", "SocketClosed", "dial", "open_socket"]
+__all__ = ["ActorSocket", "Opening", "SocketClosed", "Way", "dial", "open_socket"]
 
 # Above the host's own limit for a message, so that what the host sends always arrives.
 MAX_FRAME = 2 * 1024 * 1024
 OPEN_TIMEOUT = 30.0
+
+# A connection to the host that is made otherwise than by its address.
+Way = Callable[[], Awaitable[socket.socket]]
 
 
 class SocketClosed(Exception):
@@ -89,17 +93,28 @@ class Opening(Generic[S]):
 
 
 async def open_socket(
-    url: str, token: str | None, *, protocols: Iterable[str] = (), headers: Mapping[str, str] | None = None
+    url: str,
+    token: str | None,
+    *,
+    protocols: Iterable[str] = (),
+    headers: Mapping[str, str] | None = None,
+    way: Way | None = None,
 ) -> ActorSocket:
     """Raises the host's own error if it refuses the upgrade."""
-    return ActorSocket(await dial(url, token, protocols=protocols, headers=headers))
+    return ActorSocket(await dial(url, token, protocols=protocols, headers=headers, way=way))
 
 
 async def dial(
-    url: str, token: str | None, *, protocols: Iterable[str] = (), headers: Mapping[str, str] | None = None
+    url: str,
+    token: str | None,
+    *,
+    protocols: Iterable[str] = (),
+    headers: Mapping[str, str] | None = None,
+    way: Way | None = None,
 ) -> ClientConnection:
     """As `open_socket`, for what builds on a connection itself. `protocols` are offered besides the protocol's own."""
     sent = {**(headers or {}), **({"authorization": f"Bearer {token}"} if token else {})}
+    more: dict[str, Any] = {} if way is None else {"sock": await way()}
     try:
         return await connect(
             url,
@@ -109,6 +124,7 @@ async def dial(
             max_size=MAX_FRAME,
             open_timeout=OPEN_TIMEOUT,
             proxy=None,
+            **more,
         )
     except InvalidStatus as error:
         answer = error.response

@@ -21,7 +21,7 @@ from anyio.abc import TaskStatus
 from host.gateway.protocols import HttpProtocol, WebSocketProtocol
 from host.model.limits import Limits
 
-__all__ = ["HostServer", "bind"]
+__all__ = ["HostServer", "bind", "server_config"]
 
 # A socket that is not read never sees its pong; uvicorn's own 20 s would drop a client for our back-pressure.
 PING_TIMEOUT = 120.0
@@ -47,29 +47,32 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
+def server_config(app: Any, limits: Limits) -> uvicorn.Config:
+    """How connections are served, wherever they come from."""
+    return uvicorn.Config(
+        app,
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
+        ws_max_size=limits.message + FRAME_SLACK,
+        ws_ping_timeout=PING_TIMEOUT,
+        ws_per_message_deflate=False,
+        interface="asgi3",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=LAST_REQUESTS,
+    )
+
+
 class HostServer(uvicorn.Server):
     """`await tasks.start(server.run)` gives the port once connections are accepted."""
 
     def __init__(self, app: Any, sock: socket.socket, limits: Limits) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=HttpProtocol,
-                ws=WebSocketProtocol,
-                ws_max_size=limits.message + FRAME_SLACK,
-                ws_ping_timeout=PING_TIMEOUT,
-                ws_per_message_deflate=False,
-                interface="asgi3",
-                lifespan="off",
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                backlog=BACKLOG,
-                timeout_graceful_shutdown=LAST_REQUESTS,
-            )
-        )
+        super().__init__(server_config(app, limits))
         self._sock = sock
         self._status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED
         self._stopped = False
