@@ -37,6 +37,7 @@ FEATURES = {
     "timers": "a handler that waits, and others meanwhile",
     "requests": "raw HTTP",
     "sockets": "opened, answered, closed; one message after another",
+    "connections": "clients of the /connect protocol: let in or not, actions side by side, events, state over sleeps",
     "hibernation": "sockets with index, state and tags over a sleep",
     "commit": "nothing is seen before it is on disk",
     "sleep": "the hook, the wish, the idle clock, what holds it",
@@ -58,6 +59,7 @@ LACKS = {
     ("static", "deadline"): "nothing can stop a Python function on a thread; whoever registers the class is trusted",
     ("static", "memory"): "the memory is the process's own",
     ("js", "generation"): "the context of the SDK has no generation; clients see it in x-rivet-actor-generation",
+    ("wasm", "connections"): "the header for C has no words for them; a module can announce them by the schemas alone",
     ("wasm", "schedule"): "it is the SDKs' work on top of alarms; the header for C has none",
     (
         "wasm",

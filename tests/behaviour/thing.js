@@ -1,5 +1,5 @@
 // The thing in JavaScript: what `thing.py` and `thing.c` are too.
-import { actor, UserError } from "isolate";
+import { actor, event, UserError } from "isolate";
 
 const sockets = new Map();
 const later = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -57,7 +57,20 @@ export default actor({
       else socket.send(data);
     };
   },
+  events: { secret: event({ canSubscribe: (c) => c.conn.state.who === "ann" }) },
+  onBeforeConnect(c, params) { if (params?.who === "stranger") throw new UserError("not you", { code: "no_entry" }); },
+  createConnState: (c, params) => (params?.who ? { who: params.who } : null),
+  onConnect: (c, conn) => conn.send("hello", conn.state?.who ?? "-"),
+  // A raw socket, and a call over HTTP, is a connection too: without a name.
+  onDisconnect: (c, conn) => (conn.state?.who ? note(c, `gone ${conn.state.who}`) : undefined),
   actions: {
+    async whoami(c, ms) {
+      if (ms) await later(ms);
+      return c.conn.state.who;
+    },
+    rename(c, who) { c.conn.state.who = who; },
+    announce(c, event, what) { c.broadcast(event, what); },
+    leave(c) { c.conn.disconnect("bye"); },
     add: (c, by) => (c.state.count += by),
     get: (c) => c.state,
     notes: async (c) => (await c.kv.get("notes")) ?? "",

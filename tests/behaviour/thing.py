@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from host import Actor, Alarm, Closed, Deferred, Message, Request, Response, Socket, UserError, action
+from host import Actor, Alarm, Closed, Conn, Deferred, Message, Request, Response, Socket, UserError, action
 from host.model.errors import CallerError
 
 __all__ = ["Thing"]
@@ -223,6 +223,47 @@ class Thing(Actor):
             raise UserError("not today", code="closed")
         text = f"{request.method} {request.path} {request.body.decode()}"
         return Response(text, 201, (("x-thing", request.header("x-asked") or "-"),))
+
+    guarded_events = ("secret",)
+
+    def on_before_connect(self, params: Any) -> None:
+        if params is not None and params["who"] == "stranger":
+            raise UserError("not you", code="no_entry")
+
+    def create_conn_state(self, params: Any) -> Any:
+        return {"who": "-" if params is None else params["who"]}
+
+    def on_connect(self, conn: Conn) -> None:
+        conn.send("hello", conn.state["who"])
+
+    def on_disconnect(self, conn: Conn) -> None:
+        self.note(f"gone {conn.state['who']}")
+
+    def on_subscribe(self, conn: Conn, event: str) -> None:
+        if conn.state["who"] != "ann":
+            raise UserError("not yours", code="forbidden")
+
+    @action
+    async def whoami(self, ms: int = 0) -> str:
+        if ms:
+            await self.delay(ms)
+        assert self.conn is not None
+        who: str = self.conn.state["who"]
+        return who
+
+    @action
+    def rename(self, who: str) -> None:
+        assert self.conn is not None
+        self.conn.state = {"who": who}
+
+    @action
+    def announce(self, event: str, what: str) -> None:
+        self.broadcast(event, what)
+
+    @action
+    def leave(self) -> None:
+        assert self.conn is not None
+        self.conn.disconnect("bye")
 
     def on_websocket(self, socket: Socket) -> None:
         if socket.path == "/refuse":
