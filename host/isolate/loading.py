@@ -7,6 +7,8 @@ actor. Whoever loads gives the actor its own seed afterwards.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,6 +18,9 @@ from host.model.errors import InternalError, TenantError
 
 __all__ = ["LoadError", "load_module", "read_load", "read_names", "run_top_level", "seed_for"]
 
+# Of the actors of one module, as the SDK bounds them.
+MAX_NAMES = 128
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 CODES = ("js_syntax", "js_threw", "no_actor")
 
 
@@ -68,7 +73,10 @@ def read_load(reply: bytes) -> LoadError | None:
 def read_names(reply: bytes) -> tuple[str, ...]:
     """The names of the actors of a module that has several, or one with a name; none if it serves any name."""
     facts = _read(reply).ok
-    return () if facts is None else facts.names
+    names = () if facts is None else facts.names
+    if len(names) > MAX_NAMES or not all(map(_NAME.fullmatch, names)):
+        raise InternalError(f"the JavaScript engine told names that no actor can have: {names[:3]!r}")
+    return names
 
 
 def _read(reply: bytes) -> _Loaded:

@@ -48,10 +48,18 @@ def test_one_actor_serves_any_name(new_guest: NewGuest) -> None:
     assert guest.action("x").result == 1
 
 
-@pytest.mark.parametrize("name", ["", "a b", "é", "x" * 65, "a/b"])
-def test_a_name_that_no_definition_can_have_is_refused(bare_guest: NewGuest, name: str) -> None:
+def test_there_is_a_bound_on_the_names_of_a_module(bare_guest: NewGuest) -> None:
+    source = """import { actor, setup } from "rivetkit"; const use = {};
+    for (let i = 0; i < COUNT; i++) use["a" + i] = actor({}); export default setup({ use });"""
+    assert len(bare_guest().load(source.replace("COUNT", "128"))["ok"]["names"]) == 128
+    assert "more than 128 actors" in bare_guest().load(source.replace("COUNT", "129"))["error"]["message"]
+
+
+@pytest.mark.parametrize("spoil", ["", "RegExp.prototype.exec = () => []; RegExp.prototype.test = () => true;"])
+@pytest.mark.parametrize("name", ["", "a b", "é", "x" * 65, "a/b", "@", "[", "`", "{", "\u0131"])
+def test_a_name_that_no_definition_can_have_is_refused(bare_guest: NewGuest, name: str, spoil: str) -> None:
     source = f'import {{ actor, setup }} from "rivetkit"; export default setup({{ use: {{ "{name}": actor({{}}) }} }});'
-    error = bare_guest().load(source)["error"]
+    error = bare_guest().load(source + spoil)["error"]
     assert (error["code"], "is no name of an actor" in error["message"]) == ("no_actor", True)
 
 
