@@ -20,6 +20,7 @@ A close by the actor, or by the host for a reason, ends the connection for good;
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -97,6 +98,7 @@ class Connection:
         self._init: Init | None = None
         self._opened = anyio.Event()
         self._ended: Exception | None = None
+        self._is_open = False
         self._closing = False
         self._next = 0
         self._pending: dict[int, _Pending] = {}
@@ -119,7 +121,7 @@ class Connection:
 
     @property
     def connected(self) -> bool:
-        return self._link is not None and self._init is not None
+        return self._is_open
 
     async def action(self, name: str, *args: Any) -> Any:
         """Carries an action out over the connection; many may be on their way at once. Raises what the action raised,
@@ -201,7 +203,8 @@ class Connection:
 
     async def __aexit__(self, *error: Any) -> None:
         assert self._tasks is not None
-        with anyio.CancelScope(shield=error[0] is not None):
+        failed = error[0] is not None
+        with anyio.move_on_after(GOODBYE if failed else math.inf, shield=failed):
             await self.close()
         self._tasks.cancel_scope.cancel()  # callbacks that are not done
         await self._tasks.__aexit__(None, None, None)
@@ -235,7 +238,7 @@ class Connection:
                 raise error_from_info(first.error)
             if not isinstance(first, Init):
                 raise DormiceError("client", "bad_answer", "the first frame of a connection was no Init")
-            self._init = first
+            self._init, self._is_open = first, True
             self._renew()
             self._opened.set()
             broken: list[Exception] = []
@@ -244,7 +247,7 @@ class Connection:
                     tasks.start_soon(self._work, work, link, broken, tasks.cancel_scope)
             raise broken[0]
         finally:
-            self._link = None
+            self._link, self._is_open = None, False
             with anyio.move_on_after(GOODBYE, shield=True):
                 await link.close()
 
