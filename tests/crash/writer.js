@@ -18,6 +18,7 @@ const everything = async (c, websocket) => {
   clearTimeout(setTimeout(() => {}, 1000));
   const giveUp = new AbortController();
   fetch("https://nowhere.example/", { signal: giveUp.signal }).catch(() => {});
+  for (let i = 0; i < 20; i++) await null;  // until it has been asked for, in this turn
   giveUp.abort();
   fetch("https://nowhere.example/").catch(() => {});
   c.client().nobody.get(["none"]).anything().catch(() => {});
