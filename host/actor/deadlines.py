@@ -87,7 +87,8 @@ class GuestTimers:
     def _due(self, call: int) -> None:
         del self._timers[call]
         self._count(-1)
-        self._runner.completions.append(Completion(call, self._runner.call_owners[call]))
+        deferrals = self._runner.deferrals
+        deferrals.complete(Completion(call, deferrals.owner_of(call)))
         self._signal()
 
     def end(self, call: int) -> None:
@@ -96,7 +97,7 @@ class GuestTimers:
         if handle is not None:
             handle.cancel()
             self._count(-1)
-            self._runner.call_owners.pop(call, None)
+            self._runner.deferrals.forget(call)
 
     def cancel(self) -> None:
         for handle in self._timers.values():

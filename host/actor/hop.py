@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from msgspec import UNSET, Raw, UnsetType
 
+from host.actor.deferrals import Deferrals, completion_event
 from host.actor.entries import Entry, Kind
 from host.actor.failures import error_of, failed, too_long
 from host.actor.fired_alarms import FiredAlarms
@@ -20,13 +21,11 @@ from host.actor.guest import Guest
 from host.actor.ledger import Ledger
 from host.actor.mailbox import Mailbox
 from host.actor.speech import Speech
-from host.actor.turns import Completion, HopResult, Settlement, TurnRecord
+from host.actor.turns import HopResult, Settlement, TurnRecord
 from host.bridge.envelopes import (
     ActionEvent,
     AlarmEvent,
     AuthEvent,
-    CallError,
-    CompletionEvent,
     Event,
     RequestEvent,
     Settled,
@@ -87,8 +86,7 @@ class HopRunner:
         self.speech = Speech(ledger, self._state, limits)
         self.unsettled: dict[int, Entry] = {}
         self.ignored: set[int] = set()
-        self.completions: deque[Completion] = deque()
-        self.call_owners: dict[int, Entry | None] = {}
+        self.deferrals = Deferrals(guest.calls)
         # Events of the host's own (start, stop): they pass a closed gate.
         self.urgent: deque[tuple[Entry, StartEvent | StopEvent]] = deque()
         self.gate_open = False
@@ -104,7 +102,8 @@ class HopRunner:
 
     @property
     def has_work(self) -> bool:
-        return bool(self.completions or self.urgent or (self._lets_in() and self._mailbox.may_start))
+        waits = self.deferrals.waiting or self.urgent
+        return bool(waits or (self._lets_in() and self._mailbox.may_start))
 
     def _lets_in(self) -> bool:
         """D4: the input gate. Until the start has settled, with every socket set up again, and once a stop has begun,
@@ -137,13 +136,10 @@ class HopRunner:
         entry: Entry | None
         now = max(self._clock.now_ms(), self._last_now)
         event: Event
-        done = self._next_completion(result)
+        done = self.deferrals.take(result)
         if done is not None:
             entry = done.owner
-            event = self._completion_of(done)
-            self.call_owners.pop(done.call, None)
-            if entry is not None:
-                entry.calls -= 1
+            event = completion_event(self.next_event_id(), done)
         else:
             if self.urgent:
                 entry, event = self.urgent.popleft()
@@ -186,7 +182,7 @@ class HopRunner:
             result.fault = GuestFault("trap", "the actor's isolate had to be given up", detail=str(error))
             result.faulted = entry
             return False
-        self._own_calls(entry, effects)
+        self.deferrals.begin(entry, effects)
         # The turn ended well: what it did goes into the ledger, in this order.
         if isinstance(event, SocketOpenedEvent) and entry is not None and isinstance(entry.payload, Opened):
             self._store_connection(entry.payload)
@@ -194,29 +190,6 @@ class HopRunner:
         settled = tuple(self.settle(settlement) for settlement in settled)
         result.turns.append(TurnRecord(entry, effects, settled))
         return True
-
-    def _own_calls(self, entry: Entry | None, effects: TurnEffects) -> None:
-        """A deferred call belongs to the event in whose turn it was made, until it completes or is given up."""
-        for call in (*effects.timers, *effects.deferred):
-            self.call_owners[call.call] = entry
-            if entry is not None:
-                entry.calls += 1
-        for cancelled in effects.cancelled:
-            owner = self.call_owners.pop(cancelled, None)
-            if owner is not None:
-                owner.calls -= 1
-
-    def _next_completion(self, result: HopResult) -> Completion | None:
-        """The next one that somebody waits for."""
-        while self.completions:
-            done = self.completions.popleft()
-            if done.outcome is None:
-                self._calls.timer_done(done.call)
-                return done
-            result.completed.append(done.call)
-            if self._calls.call_done(done.call):
-                return done
-        return None
 
     def settle(self, settlement: Settlement) -> Settlement:
         """Takes a settled event out of work; its line goes on. Called between hops too, for what the host settles.
@@ -260,25 +233,7 @@ class HopRunner:
             self.dropped_alarms.append(entry.payload)
         return None
 
-    @property
-    def outstanding(self) -> int:
-        """Calls to other actors and to the outside whose answers the guest has not got."""
-        return self._calls.outstanding
-
     # --- events out ----------------------------------------------------------------------------------------------
-
-    def _completion_of(self, done: Completion) -> CompletionEvent:
-        event_id, outcome = self.next_event_id(), done.outcome
-        if outcome is None:
-            return CompletionEvent(event_id, done.call)
-        if outcome.error is not None:
-            error = outcome.error
-            metadata = UNSET if error.metadata is None else Raw(error.metadata)
-            return CompletionEvent(
-                event_id, done.call, error=CallError(error.group, error.code, error.message, metadata)
-            )
-        body = UNSET if outcome.body is None else outcome.body
-        return CompletionEvent(event_id, done.call, Raw(outcome.result), body=body)
 
     def _event_of(self, entry: Entry) -> Event:
         payload, event_id = entry.payload, entry.event_id

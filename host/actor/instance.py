@@ -133,7 +133,7 @@ class Instance:
         if self._guest is None or not self._resting:
             return False
         runner = self._runner
-        busy = runner.unsettled or runner.outstanding or runner.has_work
+        busy = runner.unsettled or runner.deferrals.outstanding or runner.has_work
         return runner.gate_open and not busy and self._stopping.may_evict
 
     @property

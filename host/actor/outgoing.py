@@ -57,7 +57,7 @@ class OutgoingCalls:
 
     def start(self, call: DeferredCall) -> None:
         """After the commit of its turn (D1)."""
-        owner = self._runner.call_owners.get(call.call)
+        owner = self._runner.deferrals.owner_of(call.call)
         refused = self._begin(call)
         if refused is not None:
             note_limit(self._metrics, refused)
@@ -103,7 +103,7 @@ class OutgoingCalls:
         return self._running.pop(call, None) is not None
 
     def _complete(self, call: int, owner: Entry | None, outcome: CallOutcome) -> None:
-        self._runner.completions.append(Completion(call, owner, outcome))
+        self._runner.deferrals.complete(Completion(call, owner, outcome))
         self._signal()
 
     def delivered(self, calls: Iterable[int]) -> None:

@@ -95,7 +95,13 @@ class Stopping:
         count)."""
         if self.entry is not None:
             return
-        busy = runner.unsettled or runner.outstanding or not self._mailbox.empty or self._awake or not self.hibernates
+        busy = (
+            runner.unsettled
+            or runner.deferrals.outstanding
+            or not self._mailbox.empty
+            or self._awake
+            or not self.hibernates
+        )
         if busy or self.reason is not None:
             self._idle_until = None
             return
@@ -113,7 +119,7 @@ class Stopping:
 
     def _idle_over(self, runner: HopRunner) -> None:
         over = self._idle_until is not None and self._clock.monotonic() >= self._idle_until
-        if over and self._mailbox.empty and not runner.unsettled and not runner.outstanding:
+        if over and self._mailbox.empty and not runner.unsettled and not runner.deferrals.outstanding:
             self.request("sleep")
 
     def _cancel(self) -> None:
