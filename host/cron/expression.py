@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from heapq import heappop, heappush
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -53,8 +54,7 @@ class Expression:
     def next_after(self, ms: int) -> int | None:
         """None if there is none within fifty years, or before the end of the calendar."""
         try:
-            begin = _instant(ms)
-            found = self._plain_next(begin) or next(self._ascending(begin), None)
+            found = self._next(_instant(ms))
         except (OverflowError, ValueError):
             return None
         return None if found is None else _ms(found)
@@ -62,33 +62,44 @@ class Expression:
     def all_after(self, ms: int) -> Iterator[int]:
         """Ascending."""
         try:
-            for found in self._ascending(_instant(ms)):
+            for found in self._ascending(_instant(ms), WINDOW):
                 yield _ms(found)
         except (OverflowError, ValueError):
             return
 
-    def _plain_next(self, begin: datetime) -> datetime | None:
-        """The answer if the clocks are not changed near it or near `begin`, for then local times come in the order of
-        instants; else None."""
-        offset = self._offset(begin)
-        naive = next(CronSim(self._text, _wall(begin, offset)), None)
-        if naive is None:
-            return None
-        found = naive.replace(tzinfo=UTC) - offset
-        near = (begin - WINDOW, begin + WINDOW, found - WINDOW, found)
-        return found if all(self._offset(instant) == offset for instant in near) else None
+    def _next(self, begin: datetime) -> datetime | None:
+        """Far from any change local times come in the order of instants; near one they have to be looked at more
+        widely."""
+        window = timedelta()
+        while True:
+            found = next(self._ascending(begin, window), None)
+            needed = max(self._change_near(begin), timedelta() if found is None else self._change_near(found))
+            if needed <= window:
+                return found
+            window = needed
 
-    def _ascending(self, begin: datetime) -> Iterator[datetime]:
-        """Local times in their order, sorted into the order of instants: the two differ by no more than `WINDOW`."""
-        waiting: set[datetime] = set()
-        for naive in CronSim(self._text, _wall(begin, self._offset(begin)) - WINDOW):
-            for instant in sorted(waiting):
-                if _wall(instant, self._offset(instant)) + WINDOW >= naive:
-                    break
-                waiting.remove(instant)
-                yield instant
-            waiting.update(instant for instant in self._instants(naive) if instant > begin)
-        yield from sorted(waiting)
+    def _ascending(self, begin: datetime, window: timedelta) -> Iterator[datetime]:
+        """Local times in their order, brought into the order of instants: the two differ by no more than `window`."""
+        waiting: list[datetime] = []
+        last = begin
+        for naive in CronSim(self._text, self._wall(begin) - window):
+            for instant in self._instants(naive):
+                if instant > begin:
+                    heappush(waiting, instant)
+            while waiting and self._wall(waiting[0]) + window <= naive:
+                instant = heappop(waiting)
+                if instant > last:
+                    last = instant
+                    yield instant
+        yield from (instant for instant in sorted(set(waiting)) if instant > last)
+
+    def _change_near(self, instant: datetime) -> timedelta:
+        """By how much the clocks are changed within `WINDOW` of it."""
+        offsets = [self._offset(instant + by) for by in (-WINDOW, timedelta(), WINDOW)]
+        return max(offsets) - min(offsets)
+
+    def _wall(self, instant: datetime) -> datetime:
+        return instant.astimezone(self._zone).replace(tzinfo=None)
 
     def _instants(self, naive: datetime) -> list[datetime]:
         """When it is that local time: once, never, or twice; by the rules above."""
@@ -96,7 +107,7 @@ class Expression:
         second = naive.replace(tzinfo=self._zone, fold=1).astimezone(UTC)
         if first == second:
             return [first]
-        if _wall(first, self._offset(first)) == naive:
+        if self._wall(first) == naive:
             return [first] if self._at_times else [first, second]
         # In a gap, which lies between the two readings of it.
         return [self._end_of_gap(second, first)] if self._at_times else []
@@ -162,10 +173,6 @@ def _invalid(message: str) -> CallerError:
 
 def _instant(ms: int) -> datetime:
     return datetime.fromtimestamp(ms // 1_000, UTC)
-
-
-def _wall(instant: datetime, offset: timedelta) -> datetime:
-    return (instant + offset).replace(tzinfo=None)
 
 
 def _ms(instant: datetime) -> int:
