@@ -52,6 +52,7 @@ export default actor({
     put: (c, key, n) => told(() => c.kv.put(key, text(n))),
     del: (c, key) => told(() => c.kv.delete(key)),
     alarm: (c, id, after, payload) => told(() => c.alarms.set(id, { after, payload })),
+    cron: (c, name) => told(() => c.cron.every({ name, interval: 60000, action: "cron" })),
     past: (c, id, payload) => told(() => c.alarms.set(id, { at: 1, payload })),
     get: (c) => c.state.text,
     never: () => new Promise((done) => setTimeout(done, 1e8)),
@@ -283,6 +284,15 @@ async def test_alarms(h: Harness) -> None:
     refused = await h.call(actor, "alarm", "c", 60_000, None)
     assert refused["metadata"] == {"limit": "alarms", "used": 3, "allowed": 2}
     assert counted(h, "alarms")
+
+
+async def test_crons(h: Harness) -> None:
+    actor = await greedy(h, crons=2)
+    assert [await h.call(actor, "cron", name) for name in ("a", "b", "a")] == ["done"] * 3
+    refused = await h.call(actor, "cron", "c")
+    assert refused["metadata"] == {"limit": "crons", "used": 3, "allowed": 2}
+    assert counted(h, "crons")
+    assert [row.alarm_id for row in (await h.image(actor)).alarms] == ["$cron:a", "$cron:b"]
 
 
 async def test_a_chain_of_alarms_that_are_always_due_does_not_spin(h: Harness) -> None:
