@@ -84,8 +84,17 @@ class OutgoingCalls:
         """D9: who calls is known here, not by the guest. A call of a turn that another actor's call led to is one
         deeper than that."""
         record = self._record
-        depth = owner.payload.depth if owner is not None and isinstance(owner.payload, ActionCall) else 0
-        return Caller(record.tenant, record.actor_id, record.name, record.key, depth + 1, self._limits, self._egress)
+        led = owner.payload if owner is not None and isinstance(owner.payload, ActionCall) else None
+        return Caller(
+            record.tenant,
+            record.actor_id,
+            record.name,
+            record.key,
+            1 if led is None else led.depth + 1,
+            self._limits,
+            self._egress,
+            (record.actor_id,) if led is None else (*led.chain, record.actor_id),
+        )
 
     def _done(self, call: int, owner: Entry | None, outcome: CallOutcome) -> None:
         if not self._takes(call):

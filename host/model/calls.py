@@ -62,7 +62,7 @@ DeferredCall = PeerCall | FetchCall
 
 class Caller(Struct, frozen=True):
     """Whose call it is. `depth` counts the calls from actor to actor that led to it, this one included; `egress` is
-    what its definition allows."""
+    what its definition allows, `chain` are the actors that wait for it, this one the last."""
 
     tenant: str
     actor_id: str
@@ -71,6 +71,7 @@ class Caller(Struct, frozen=True):
     depth: int
     limits: Limits
     egress: EgressOptions | None = None
+    chain: tuple[str, ...] = ()
 
 
 class CallOutcome(Struct, frozen=True):

@@ -127,9 +127,10 @@ class AuthReply(Struct, frozen=True):
 
 class ActionCall(Struct, frozen=True):
     """`args` is a Value: a JSON array, as UTF-8. Of a call by another actor `caller` and `caller_name` are its id and
-    name, and `depth` the calls from actor to actor that led to it; from outside they are empty and 0. `params` is a
-    Value too: what a client over HTTP gave as parameters of the connection that it does not have, or None. `auth` is
-    what the auth hook made of the caller, a Value; None if it was not asked."""
+    name, `depth` the calls from actor to actor that led to it, and `chain` the ids of those that wait for it; from
+    outside they are empty and 0. `params` is a Value too: what a client over HTTP gave as parameters of the connection
+    that it does not have, or None. `auth` is what the auth hook made of the caller, a Value; None if it was not
+    asked."""
 
     actor_id: str
     name: str
@@ -138,6 +139,7 @@ class ActionCall(Struct, frozen=True):
     depth: int = 0
     caller: str = ""
     caller_name: str = ""
+    chain: tuple[str, ...] = ()
     params: bytes | None = None
     auth: bytes | None = None
 

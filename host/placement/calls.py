@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 from host.actor.services import Services
 from host.actor.standing import not_found
 from host.model.calls import Caller, CallOutcome, DeferredCall, FetchCall, PeerCall
-from host.model.errors import CallerError, DormiceError, ErrorInfo, InternalError, limit_error
+from host.model.errors import CallerError, DormiceError, ErrorInfo, InternalError, UnavailableError, limit_error
 from host.model.ids import new_id
 from host.model.ports import Done, Hold
 from host.model.records import ActorRecord
@@ -46,6 +46,8 @@ class Targets(Protocol):
     async def record(self, actor_id: str) -> ActorRecord: ...
 
     async def action(self, call: ActionCall) -> ActionReply: ...
+
+    def lifecycle_of(self, actor_id: str) -> str: ...
 
 
 class Calls:
@@ -116,6 +118,7 @@ class Calls:
                 record, created = await self._target(caller, call)
                 if call.action is None:
                     return _resolved(record, created)
+                self._refuse_knot(caller, record.actor_id)
                 reply = await self._targets.action(
                     ActionCall(
                         record.actor_id,
@@ -125,6 +128,7 @@ class Calls:
                         depth=caller.depth,
                         caller=caller.actor_id,
                         caller_name=caller.name,
+                        chain=caller.chain,
                     )
                 )
             except CallerError as error:
@@ -135,6 +139,13 @@ class Calls:
             if not gone or tries == TRIES or not _may_be_found_again(call):
                 return CallOutcome(reply.output, reply.error)
         raise AssertionError("the last try returns or raises")
+
+    def _refuse_knot(self, caller: Caller, target: str) -> None:
+        """An actor that starts or stops hears nothing new before it is done; if that waits for this very call, neither
+        would come to an end but by their deadlines."""
+        state = self._targets.lifecycle_of(target)
+        if target in caller.chain and state in ("starting", "stopping"):
+            raise UnavailableError("actor", state, f"the actor is {state}, and waits for this very call")
 
     async def _target(self, caller: Caller, call: PeerCall) -> tuple[ActorRecord, bool]:
         """D9: nothing of another tenant is found."""

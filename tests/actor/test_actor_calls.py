@@ -20,6 +20,13 @@ pytestmark = pytest.mark.anyio
 PEER = """
 import { actor, UserError } from "isolate";
 const later = (ms) => new Promise((done) => setTimeout(done, ms));
+const caught = async (c, key, action, args) => {
+  try {
+    return await c.client().a.getOrCreate([key])[action](...args);
+  } catch (e) {
+    return { name: `${e.group}/${e.code}`, metadata: e.metadata ?? null, message: e.message };
+  }
+};
 export default actor({
   createState(c, input) { return { n: 0, input: input ?? null, heard: [] }; },
   actions: {
@@ -43,13 +50,7 @@ export default actor({
       return await c.client().a.getOrCreate([next]).pass(c.key[0], rest);
     },
     async round(c, other) { return await c.client().a.getOrCreate([other]).round(c.key[0]); },
-    async caught(c, key, action, ...args) {
-      try {
-        return await c.client().a.getOrCreate([key])[action](...args);
-      } catch (e) {
-        return { name: `${e.group}/${e.code}`, metadata: e.metadata ?? null, message: e.message };
-      }
-    },
+    caught: (c, key, action, ...args) => caught(c, key, action, args),
     async hasty(c, key, ms) {
       const signal = AbortSignal.timeout(ms);
       try {
@@ -62,6 +63,8 @@ export default actor({
       c.client().a.getOrCreate([key]).add(1);
       for (let i = 0; i < 100_000; i++) c.kv.get("x").catch(() => {});
     },
+    async later(c, key, back) { return await c.client().a.getOrCreate([key]).afterwards(back); },
+    async afterwards(c, back) { await later(500); return (await caught(c, back, "add", [1])).name; },
     async endsSelf(c) { c.destroy(); },
     tell(c, key, action, ...args) { c.waitUntil(c.client().a.getOrCreate([key])[action](...args).catch(() => {})); },
   },
@@ -170,6 +173,42 @@ async def test_a_call_of_a_turn_that_faults_is_never_made(h: Harness) -> None:
     await h.rest()
     assert h.count("actor_calls") == 0
     assert (await h.call(b, "get"))["n"] == 1
+
+
+KNOT = """
+import { actor } from "isolate";
+export default actor({
+  state: { told: null },
+  async onWake(c) {
+    if (c.key[0] === "a") c.state.told = await c.client().a.getOrCreate(["b"]).back();
+  },
+  actions: {
+    async back(c) {
+      try { return await c.client().a.get(["a"]).told(); }
+      catch (e) { return `${e.group}/${e.code}`; }
+    },
+    told: (c) => c.state.told,
+  },
+});
+"""
+
+
+async def test_an_actor_that_starts_is_not_waited_for_by_a_call_that_its_start_waits_for(h: Harness) -> None:
+    await h.define(KNOT)
+    actor = await h.actor(key="a")
+    # At once: no deadline passes.
+    assert await h.call(actor, "told") == "actor/starting"
+    assert h.count("actor_calls", "actor/starting") == 1
+    assert await h.call(await h.actor(key="b"), "back") == "actor/starting"
+
+
+async def test_nor_is_one_that_stops(h: Harness) -> None:
+    a, _ = await pair(h)
+    async with asking(h, a, "later", "b", "a") as found, anyio.create_task_group() as tasks:
+        tasks.start_soon(h.placement.sleep, a)
+        await h.rest()
+        await h.advance(1)
+        assert found == ["actor/stopping"]
 
 
 # --- how it ends ------------------------------------------------------------------------------------------------------
