@@ -27,6 +27,9 @@ __all__ = ["HostServer", "bind", "server_config"]
 PING_TIMEOUT = 120.0
 # Above the message limit the gateway closes a socket itself, and says why; beyond this slack the parser does.
 FRAME_SLACK = 64 * 1_024
+# Longer than clients keep an idle connection themselves (Node's 4 s, proxies' 60 s): who closes second loses no
+# request that the other sends just then.
+KEEP_ALIVE = 75
 LAST_REQUESTS = 10
 BACKLOG = 2_048
 
@@ -64,6 +67,7 @@ def server_config(app: Any, limits: Limits) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=LAST_REQUESTS,
     )
 

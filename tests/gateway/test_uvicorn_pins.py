@@ -68,6 +68,8 @@ def test_the_server_is_configured_as_the_design_says() -> None:
     assert logging.getLogger("uvicorn.access").propagate is False
     assert config.lifespan == "off"
     assert config.timeout_graceful_shutdown is not None
+    # a client that closes its idle connections after a minute does so before the server does
+    assert config.timeout_keep_alive > 60
 
 
 async def test_a_socket_that_is_not_read_stays_open_for_longer_than_the_longest_wake() -> None:

@@ -61,8 +61,9 @@ export async function failure(promise) {
 }
 
 /** The control plane, for what is no client's to do. */
-export async function control(method, path) {
-  const answer = await fetch(`${endpoint}${path}`, { method });
+export async function control(method, path, body) {
+  const headers = { "content-type": "application/json" };
+  const answer = await fetch(`${endpoint}${path}`, { method, ...(body && { headers, body: JSON.stringify(body) }) });
   if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
   return answer.json();
 }
