@@ -237,8 +237,8 @@ class Actor(Admitting, Endings):
         await self._ended(ended, instance)
 
     def _ask_first(self) -> None:
-        """What was let in while another version ran, or before anyone knew, is not delivered: whoever waits asks the
-        auth hook, and comes again."""
+        """D9: what was let in while another version ran, or before anyone knew, is not delivered: whoever waits asks
+        the auth hook, and comes again."""
         for entry in self.mailbox.remove_unchecked():
             entry.fail(UNCHECKED)
             if entry.kind is Kind.OPENED:

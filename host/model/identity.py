@@ -24,7 +24,7 @@ class Bounds(Struct, frozen=True, omit_defaults=True):
     actions: tuple[str, ...] | None = None
 
     def fit_key(self, name: str, key: tuple[str, ...]) -> bool:
-        """Whether an actor may be looked up or made by this name and key."""
+        """D9: whether an actor may be looked up or made by this name and key."""
         return (self.name is None or self.name == name) and (self.key is None or self.key == key)
 
     def fit(self, record: ActorRecord) -> bool:
@@ -44,7 +44,7 @@ class Identity(Struct, frozen=True):
     bounds: Bounds = Bounds()
 
     def reaches(self, record: ActorRecord) -> bool:
-        """Whether the actor is there at all for this caller."""
+        """D9: whether the actor is there at all for this caller."""
         return self.tenant in (None, record.tenant) and self.bounds.fit(record)
 
     def may_act(self, action: str) -> bool:

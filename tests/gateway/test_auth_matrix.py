@@ -164,6 +164,9 @@ TABLE: list[tuple[str, str, str, str, str]] = [
     ("POST", "/gateway/room/action/x?rvt-method=getOrCreate&rvt-key=b", NOT_LET_IN, ".FFF..", "FF.F..."),
     ("WEBSOCKET", "/gateway/{ID}/websocket/", NOT_LET_IN, "..N.FN", "FF.F.N."),
     ("WEBSOCKET", "/gateway/room/websocket/?rvt-method=get&rvt-key=a", NOT_LET_IN, "..N.FN", "FF.F.NN"),
+    ("WEBSOCKET", "/gateway/{ID}/connect", NOT_LET_IN, "..N..N", "FF.F.N."),
+    ("GET", "/request/x", NOT_LET_IN, "..N.FN", "FF.F.N."),
+    ("WEBSOCKET", "/websocket/", NOT_LET_IN, "..N.FN", "FF.F.N."),
     # control plane: definitions and modules
     ("POST", "/modules?namespace=acme", NOT_LET_IN, "FFFFFF", ".FFF.F."),
     ("GET", "/modules?namespace=acme", NOT_LET_IN, "FFFFFF", ".FFF.F."),
@@ -208,6 +211,10 @@ BODIES: dict[str, Any] = {
 }
 
 
+# Addresses but those that name the actor in headers.
+OTHERS = ("/gateway", "/actors", "/modules", "/definitions", "/tenants", "/limits", "/metrics", "/metadata", "/health")
+
+
 async def cell(method: str, path: str, caller: Caller) -> str:
     scene = Scene()
     await scene.build()
@@ -215,12 +222,13 @@ async def cell(method: str, path: str, caller: Caller) -> str:
     for place, value in places.items():
         path = path.replace(place, value)
     token = await caller(scene)
+    named = {} if path.startswith(OTHERS) else {"x-rivet-target": "actor", "x-rivet-actor": scene.actor_id}
     if method == "WEBSOCKET":
-        return _letter(*await upgrade(scene.world, path, token))
+        return _letter(*await upgrade(scene.world, path, token, named))
     body = BODIES.get(f"{method} {path.partition('?')[0]}")
     if body is not None and "module" in body:
         body = {"module": f"sha256:{scene.module.digest}"}
-    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    headers = named if token is None else {"authorization": f"Bearer {token}", **named}
     if path.startswith("/modules") and method == "POST":
         headers["content-type"] = "text/javascript"
     async with scene.world.client(**headers) as client:
@@ -230,16 +238,17 @@ async def cell(method: str, path: str, caller: Caller) -> str:
     return _letter(answer.status_code, answer)
 
 
-async def upgrade(world: World, path: str, token: str | None) -> tuple[int, Any]:
+async def upgrade(world: World, path: str, token: str | None, more: dict[str, str]) -> tuple[int, Any]:
     """The status of an upgrade: 101, or that of its refusal, with the body."""
     place, _, query = path.partition("?")
+    headers = {"host": "localhost", **more} | ({"x-rivet-token": token} if token else {})
     scope = {
         "type": "websocket",
         "path": place,
         "raw_path": place.encode(),
         "query_string": query.encode(),
         "root_path": "",
-        "headers": [(b"host", b"localhost")] + ([(b"x-rivet-token", token.encode())] if token else []),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         "subprotocols": [],
         "extensions": {"websocket.http.response": {}},
     }

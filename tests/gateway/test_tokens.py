@@ -16,7 +16,7 @@ from websockets.typing import Subprotocol
 from host.gateway.auth import AuthPolicy
 from host.gateway.connection_tokens import BadToken, mint, verify
 from host.model.identity import SCOPES, Bounds, Identity, Scope
-from host.model.tunnel import Opened
+from host.model.tunnel import ActionRequest, Opened
 from tests.gateway.support import NOW, World, error_of
 
 pytestmark = pytest.mark.anyio
@@ -209,6 +209,27 @@ async def test_a_token_may_come_in_the_path_the_query_a_header_or_a_sub_protocol
             await world.service.until(lambda: bool(world.service.opened))
     assert token not in repr(world.service.opened)
     assert isinstance(world.service.opened[0], Opened)
+
+
+async def test_a_connection_does_no_other_action_than_its_token_is_bound_to(world: World) -> None:
+    record = (await world.service.get_or_create("acme", "room", (), None))[0]
+    token = world.app.tokens.connection("acme", NOW + 1_000, Bounds(actions=("say",)), None)
+    frame = '{"body":{"tag":"ActionRequest","val":{"id":["$BigInt","1"],"name":"%s","args":[]}}}'
+    subscription = '{"body":{"tag":"SubscriptionRequest","val":{"eventName":"said","subscribe":true}}}'
+    async with world.serving() as server:
+        for number, refused in enumerate((frame % "shout", subscription), 1):
+            url = f"ws://127.0.0.1:{server.port}/gateway/{record.actor_id}@{token}/connect"
+            async with connect(url, subprotocols=[Subprotocol("rivet")], proxy=None) as socket:
+                await socket.send(frame % "say")
+                await world.service.until(lambda: len(world.service.messages) == number)  # noqa: B023
+                await socket.send(refused)
+                with pytest.raises(ConnectionClosed) as closed:
+                    await socket.recv()
+            assert closed.value.rcvd is not None
+            assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "auth.forbidden")
+    asked = [message.data for message in world.service.messages]
+    assert [each.name for each in asked if isinstance(each, ActionRequest)] == ["say", "say"]
+    assert len(asked) == 2
 
 
 async def test_a_wrong_token_is_refused_where_none_is_needed(world: World) -> None:

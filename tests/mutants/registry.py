@@ -22,6 +22,9 @@ CONNECTION = "tests/gateway/test_connection.py::"
 CALLS = "tests/actor/test_actor_calls.py::"
 FETCHES = "tests/actor/test_fetches.py::"
 LETTERS = "tests/gateway/test_dead_letters.py::"
+MATRIX = "tests/gateway/test_auth_matrix.py::"
+TOKENS = "tests/gateway/test_tokens.py::"
+HOOK = "tests/actor/test_auth_hook.py::"
 STORAGE = "tests/storage/test_conformance.py::"
 D10 = D + "test_d10_nothing_is_dropped_without_a_counter_and_a_log_line"
 
@@ -299,6 +302,34 @@ MUTANTS = (
         lies.nothing,
         (LETTERS + "test_an_actor_that_never_was_and_one_of_another_namespace_are_not_found",),
         "lets every namespace in",
+    ),
+    Mutant(
+        "D9",
+        "host.model.identity:Identity.reaches",
+        lies.answers(True),
+        (MATRIX + "test_what_is_anothers_and_what_is_not_there_look_the_same",),
+        "reaches every tenant",
+    ),
+    Mutant(
+        "D9",
+        "host.model.identity:Bounds.fit_key",
+        lies.answers(True),
+        (TOKENS + "test_a_bound_token_is_bound_where_none_is_needed",),
+        "knows no bounds",
+    ),
+    Mutant(
+        "D9",
+        "host.gateway.auth:AuthPolicy.require",
+        lies.nothing,
+        (TOKENS + "test_a_bound_token_is_bound_where_none_is_needed",),
+        "asks for no scope",
+    ),
+    Mutant(
+        "D9",
+        "host.actor.actor:Actor._ask_first",
+        lies.nothing,
+        (HOOK + "test_a_version_with_a_hook_is_asked_about_what_waited_for_one_without",),
+        "delivers unasked",
     ),
     Mutant("D10", "host.actor.intake:Intake._refused", lies.nothing, (D10,), "says nothing"),
     Mutant("D10", "host.placement.directory:Directory._refused", lies.nothing, (D10,), "says nothing"),
