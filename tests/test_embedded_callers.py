@@ -166,6 +166,24 @@ async def test_pages_of_other_origins_may_not_use_what_a_resolver_finds(new_data
                     assert (await http.post(WHO, headers={"origin": origin})).status_code == status, origin
 
 
+async def test_what_a_page_of_another_site_loads_does_not_use_a_session(new_data_dir: Callable[[], Path]) -> None:
+    """An image, say: browsers name no origin for it."""
+    path = "/gateway/desk/request/?rvt-method=getOrCreate&rvt-key=k"
+    with anyio.fail_after(30):
+        async with (
+            Host(new_data_dir(), definitions=DESK) as host,
+            asking(host.asgi(resolver=by_header), **{"x-user": "ada"}) as http,
+        ):
+            for site, mode, status in (
+                ("cross-site", "no-cors", 403),
+                ("cross-site", "navigate", 200),
+                ("same-origin", "no-cors", 200),
+                ("none", "navigate", 200),
+            ):
+                headers = {"sec-fetch-site": site, "sec-fetch-mode": mode}
+                assert (await http.get(path, headers=headers)).status_code == status, (site, mode)
+
+
 async def test_no_actor_sees_what_is_for_the_program(new_data_dir: Callable[[], Path]) -> None:
     with anyio.fail_after(30):
         async with Host(new_data_dir(), definitions=DESK) as host, asking(host.asgi(resolver=by_header)) as http:

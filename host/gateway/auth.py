@@ -145,10 +145,17 @@ class AuthPolicy:
             raise InternalError(f"the resolver returned an identity of role {found.role} without a tenant")
         if found.tenant is not None:
             namespace_of(found.tenant)
-        origin = headers.get("origin")
-        if origin is not None and not self._is_own(origin, headers):
+        if not self._is_asked_by_own(headers):
             raise _forbidden("pages of this origin may not use the session", detail="origin")
         return found
+
+    def _is_asked_by_own(self, headers: Headers) -> bool:
+        """Whether a browser, if it is one, asks for a page that may use a session. It names the page's origin but for
+        plain GETs; then it says whether that is of another site. Following a link is the user's own doing."""
+        origin = headers.get("origin")
+        if origin is not None:
+            return self._is_own(origin, headers)
+        return headers.get("sec-fetch-site") != "cross-site" or headers.get("sec-fetch-mode") == "navigate"
 
     def _is_own(self, origin: str, headers: Headers) -> bool:
         """The scheme is left out of it: a proxy in front may have taken TLS off."""

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from host.model.errors import DormiceError
-from host.model.tunnel import ActionCall, ActionReply, HttpCall, HttpReply, Opened, Visitor
+from host.model.tunnel import ActionCall, ActionReply, ActionRequest, HttpCall, HttpReply, Opened, Visitor
 from host.static.actor import Actor, action
 from host.static.errors import UserError
 from host.static.http import AuthRequest, Request, Response
@@ -222,6 +222,21 @@ async def test_a_socket_has_what_the_hook_returned_also_after_a_wake(room: Rooms
         whole = json.dumps([{"user": "ada"}, {"user": "ada"}], separators=(",", ":"))
         assert socket.frames == [f"open {whole}", f"message {whole}", f"message {whole}"]
         assert len((await h.document(actor))["asked"]) == 1
+
+
+async def test_a_connection_is_asked_about_once_and_has_what_the_hook_returned(room: Rooms) -> None:
+    async with room() as (h, actor):
+        socket = await h.gateway.open(actor, protocol="json", visitor=visitor("", "ada"))
+        await h.rest()
+        for number in (1, 2):
+            socket.send(ActionRequest(number, "who", b"[]"))
+            await h.rest()
+            await h.advance(1)
+            await h.asleep(actor)
+        answers = [json.loads(frame)["body"] for frame in socket.frames[1:]]
+        assert [(body["tag"], body["val"]["output"]) for body in answers] == [("ActionResponse", {"user": "ada"})] * 2
+        (kind, role, *_), *more = (await h.document(actor))["asked"]
+        assert (kind, role, more) == ("connect", "connection", [])
 
 
 async def test_what_no_client_asks_for_does_not_ask_the_hook(room: Rooms) -> None:
