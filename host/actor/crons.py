@@ -29,6 +29,8 @@ class Crons:
     def __init__(self, state: ActorState, ledger: Ledger) -> None:
         self._state = state
         self._ledger = ledger
+        # (cron, times) that were skipped, to be told after the commit.
+        self.skipped: list[tuple[str, int]] = []
 
     def ran(self, entry: Entry, row: AlarmRow, error: ErrorInfo | None, now_ms: int) -> AlarmRow:
         """An attempt has ended; returns the row with what it remembers of it. `row` is the one that stands, which may
@@ -56,6 +58,7 @@ class Crons:
         over = max(row.scheduled_at, now_ms)
         passed = missed(row.repeat, row.scheduled_at, over)
         if passed is not None:
+            self.skipped.append((row.repeat.name, passed.number))
             self._keep_missed(row.repeat, passed, now_ms)
         at = next_after(row.repeat, over)
         if at is None:

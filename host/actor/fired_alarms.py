@@ -35,7 +35,7 @@ class FiredAlarms:
         self._clock = clock
         self._limits = limits
         self._jitter = jitter
-        self._crons = Crons(state, ledger)
+        self.crons = Crons(state, ledger)
         self.given_up: list[tuple[Entry, ErrorInfo]] = []
 
     def standing(self, fired: AlarmRow) -> AlarmRow | None:
@@ -60,7 +60,7 @@ class FiredAlarms:
                 return
             self._ledger.dead_letter(letter(entry, settlement.error, now))
             self.given_up.append((entry, settlement.error))
-        self._put(row.alarm_id, self._crons.next(row, now))
+        self._put(row.alarm_id, self.crons.next(row, now))
 
     def note_run(self, entry: Entry, error: ErrorInfo | None) -> None:
         """An attempt has ended: of a cron that is a line of its history."""
@@ -68,7 +68,7 @@ class FiredAlarms:
             row = self._ledger.alarms.get(entry.payload.alarm_id)
             if row is not None:
                 ended = max(entry.began, self._clock.now_ms())
-                self._put(row.alarm_id, self._crons.ran(entry, row, error, ended))
+                self._put(row.alarm_id, self.crons.ran(entry, row, error, ended))
 
     def _put(self, alarm_id: str, row: AlarmRow | None) -> None:
         self._ledger.put_alarm(alarm_id, row)

@@ -444,6 +444,7 @@ class Instance:
         for entry, error in self._runner.alarms.given_up:
             self._note_given_up(entry, error)
         self._runner.alarms.given_up.clear()
+        self._note_skipped(self._runner.alarms.crons.skipped)
         for entry in result.started:
             if entry.event_id in self._runner.unsettled and entry.kind not in (Kind.START, Kind.STOP):
                 self._deadlines.begin(entry, self._options.handler_timeout)
@@ -487,6 +488,13 @@ class Instance:
         """D10: what is given up is counted and logged."""
         self._metrics.count("dead_letters", error.name)
         self._log.error("event given up", kind=entry.kind.value, error=error.name, attempts=entry.attempt)
+
+    def _note_skipped(self, skipped: list[tuple[str, int]]) -> None:
+        """D10: what a cron lets pass is counted and logged, whatever is kept of its history."""
+        for cron, times in skipped:
+            self._metrics.count("crons_skipped", "passed", times)
+            self._log.info("cron skipped", reason="passed", cron=cron, times=times)
+        skipped.clear()
 
     def _release_charges(self, charges: Charges) -> None:
         """After the commit: who waits is answered, and the connection of a poisonous message closes."""

@@ -11,7 +11,7 @@ from host.static.calls import Caller
 from host.static.values import native
 from host.wire.values import from_python
 
-__all__ = ["SCHEDULED", "Alarm", "Alarms", "PendingAlarm", "Schedule"]
+__all__ = ["SCHEDULED", "Alarm", "Alarms", "PendingAlarm", "Schedule", "ScheduledAction"]
 
 # Ids of `Schedule` begin with it and `Alarms` refuses it, so that neither is taken for the other.
 SCHEDULED = "$schedule:"
@@ -30,6 +30,15 @@ class PendingAlarm(Struct, frozen=True):
     id: str
     at: int
     payload: Any
+
+
+class ScheduledAction(Struct, frozen=True):
+    """Runs `at` (ms)."""
+
+    id: str
+    action: str
+    args: tuple[Any, ...]
+    at: int
 
 
 class Alarms:
@@ -77,16 +86,29 @@ class Schedule:
     def at(self, ms: int, action: str, *args: Any) -> str:
         return self._later(ms, None, action, args)
 
+    def get(self, id: str) -> ScheduledAction | None:
+        return next((one for one in self.list() if one.id == id), None)
+
     def cancel(self, id: str) -> bool:
         return id.startswith(SCHEDULED) and bool(self._call(AlarmCancel(id)))
+
+    def list(self) -> list[ScheduledAction]:
+        """The earliest first."""
+        rows: list[AlarmInfo] = self._call(AlarmList())
+        return [_scheduled(row) for row in rows if row.alarm.startswith(SCHEDULED)]
 
     def _later(self, at: int | None, after: int | None, action: str, args: tuple[Any, ...]) -> str:
         if action not in self._actions:
             raise ValueError(f"this actor has no action {action!r}")
         random: bytes = self._call(Random(16))
         id = f"{SCHEDULED}{random.hex()}"
-        _set(self._call, id, at, after, {"action": action, "args": list(args)})
+        _set(self._call, id, at, after, {"action": action, "args": [*args]})
         return id
+
+
+def _scheduled(row: AlarmInfo) -> ScheduledAction:
+    payload = native(bytes(row.payload))
+    return ScheduledAction(row.alarm, payload["action"], tuple(payload["args"]), row.at)
 
 
 def _set(call: Caller, id: str, at: int | None, after: int | None, payload: Any) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from structlog.testing import capture_logs
 
 from host.storage.memory import MemoryDriver
 from tests.actor.guests import scripted, settle
@@ -163,6 +164,16 @@ async def test_times_that_come_while_a_run_is_in_work_are_skipped_and_on_record(
         "until": anchor + 40_000,
     }
     assert (second["result"], second["scheduledAt"] - anchor, second["attempt"]) == ("ok", 50_000, 1)
+
+
+async def test_d10_what_is_skipped_is_counted_and_logged_without_a_history_too(h: Harness) -> None:
+    actor = await made(h)
+    await every(h, actor, 10, {"waitOnce": 35_000}, maxHistory=0)
+    with capture_logs() as logs:
+        await h.advance(10 + 35)
+    assert await history(h, actor) == []
+    assert h.count("crons_skipped", "passed") == 3
+    assert [(line["cron"], line["times"]) for line in logs if line["event"] == "cron skipped"] == [("x", 3)]
 
 
 async def test_after_a_time_without_a_host_it_runs_once_and_tells_what_it_missed(shelf: CodeShelf) -> None:

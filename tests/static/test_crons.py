@@ -119,6 +119,28 @@ def test_what_is_wrong_is_raised() -> None:
         actor.cron.every("x", 1, "seen")
 
 
+class Later(Actor):
+    @action
+    def plan(self) -> str:
+        return self.schedule.after(9_000, "plan", 1, {"two": 2})
+
+    @action
+    def planned(self, id: str) -> list[object]:
+        found = self.schedule.get(id)
+        return [[one.id, one.action, list(one.args), one.at] for one in self.schedule.list()] + [found is not None]
+
+
+def test_what_is_scheduled_is_listed_by_time_and_found_by_id() -> None:
+    turns = Turns(Later)
+    turns.start()
+    first = turns.action(2, "plan")
+    turns.now += 5
+    second = turns.action(3, "plan")
+    rows = [[id, "plan", [1, {"two": 2}], NOW + 9_000 + late] for id, late in ((first, 0), (second, 5))]
+    assert turns.action(4, "planned", first) == [*rows, True]
+    assert turns.action(5, "planned", "$schedule:none") == [*rows, False]
+
+
 class Failing(Actor):
     @action
     def no(self) -> None:
