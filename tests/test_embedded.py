@@ -20,12 +20,23 @@ import host
 from host import Actor, Dynamic, Host, LoadContext, ModuleSource, action
 from host.config import Settings
 from host.embedded import HostSettings, Source
-from host.model.definitions import DefinitionOptions
+from host.model.definitions import DefinitionOptions, EgressOptions
 from host.model.errors import CallerError, DormiceError
 from host.model.limits import Limits
 
 ROOT = Path(__file__).parent.parent
 TOKEN = "a token of the operator"
+
+
+class Astray(Actor):
+    egress = EgressOptions(hosts=("http://x",))
+
+
+async def never(context: LoadContext) -> ModuleSource:
+    raise AssertionError("nothing is loaded")
+
+
+ASTRAY = Dynamic(never, options=DefinitionOptions(egress=EgressOptions(hosts=())))
 
 
 class Counter(Actor):
@@ -193,6 +204,10 @@ def test_every_setting_of_a_node_is_here_or_belongs_to_a_process() -> None:
         ({"dev": True, "memory_reserve": "much"}, CallerError, "much"),
         ({"dev": True, "definitions": {"a/b": Counter}}, ValueError, "'a/b' is no name for a definition"),
         ({"dev": True, "definitions": {"": Counter}}, ValueError, "is no name for a definition"),
+        ({"dev": True, "egress": 3}, TypeError, r"egress\['\*'\] is a int; give an async function"),
+        ({"dev": True, "egress": {"a": "b"}}, TypeError, r"egress\['a'\] is a str; give an async function"),
+        ({"dev": True, "definitions": {"a": Astray}}, ValueError, r"definitions\['a'\]: egress: 'http://x' is no host"),
+        ({"dev": True, "definitions": {"a": ASTRAY}}, ValueError, r"definitions\['a'\]: egress: hosts is empty"),
         ({"dev": True, "definitions": {"x": 3}}, TypeError, r"definitions\['x'\] is a int; give a subclass of Actor"),
         ({"dev": True, "definitions": {"x": dict}}, TypeError, r"definitions\['x'\]: .* is no subclass of Actor"),
         ({"dev": True, "definitions": {"x": Counter()}}, TypeError, r"definitions\['x'\] is a Counter; give"),
