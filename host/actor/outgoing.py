@@ -17,7 +17,7 @@ from host.actor.hop import HopRunner
 from host.actor.turns import Completion
 from host.model.calls import Caller, CallOutcome, DeferredCall, FetchCall
 from host.model.definitions import EgressOptions
-from host.model.errors import DormiceError
+from host.model.errors import CallerError, DormiceError
 from host.model.limits import Limits
 from host.model.ports import CallPort, Metrics, TenantPort
 from host.model.records import ActorRecord
@@ -74,6 +74,9 @@ class OutgoingCalls:
         return refused if refused is not None else self._tenants.begin_call(tenant, call.size)
 
     def _hold(self, call: int, size: int) -> DormiceError | None:
+        if call not in self._held:
+            # It was cut off, and has not noticed yet.
+            return CallerError("actor", "aborted", "nobody waits for this call any more")
         refused = self._tenants.grow_call(self._record.tenant, size)
         if refused is None:
             self._held[call] += size

@@ -69,17 +69,24 @@ class Calls:
     async def _whole(
         self, scope: anyio.CancelScope, caller: Caller, call: DeferredCall, done: Done, hold: Hold
     ) -> None:
+        if scope.cancel_called:
+            return
         with scope:
-            if isinstance(call, FetchCall):
-                outcome = await self._egress.fetch(caller, call, hold)
-            else:
-                outcome = await self._outcome(caller, call)
+            try:
+                if isinstance(call, FetchCall):
+                    outcome = await self._egress.fetch(caller, call, hold)
+                else:
+                    outcome = await self._call_actor(caller, call)
+            except Exception:
+                # The host's own error costs this call, and the log has it whole.
+                log.exception("call failed", actor_id=caller.actor_id, tenant=caller.tenant)
+                outcome = CallOutcome(error=InternalError("a call of an actor failed").info)
             if not scope.cancel_called:
                 done(outcome)
 
     # --- to another actor ----------------------------------------------------------------------------------------
 
-    async def _outcome(self, caller: Caller, call: PeerCall) -> CallOutcome:
+    async def _call_actor(self, caller: Caller, call: PeerCall) -> CallOutcome:
         timeout = caller.limits.call_timeout if call.timeout is None else call.timeout
         try:
             with self._clock.fail_after(timeout / 1_000):
@@ -91,10 +98,6 @@ class Calls:
         except DormiceError as error:
             note_limit(self._metrics, error)
             outcome = CallOutcome(error=error.info)
-        except Exception:
-            # The host's own error costs this call, and the log has it whole.
-            log.exception("call failed", actor_id=caller.actor_id, tenant=caller.tenant)
-            outcome = CallOutcome(error=InternalError("a call of an actor failed").info)
         self._metrics.count("actor_calls", _reason(outcome.error))
         if outcome.error is not None and outcome.error.group != "user":
             log.info(

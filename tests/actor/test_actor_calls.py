@@ -339,7 +339,7 @@ async def test_d6_an_answer_that_comes_when_its_isolate_is_gone_is_dropped_and_c
     start = h.placement.calls.start_call
 
     def deaf(caller: Any, call: Any, done: Any, hold: Any) -> Any:
-        late.append(done)
+        late.append((done, hold))
         start(caller, call, lambda outcome: None, hold)
         return lambda: None
 
@@ -350,8 +350,12 @@ async def test_d6_an_answer_that_comes_when_its_isolate_is_gone_is_dropped_and_c
         await h.rest()
         assert found == ["actor/aborted"]
     turns = h.count("completions_dropped")
-    for done in late:
+    for done, hold in late:
+        refused = hold(1_000)
+        assert refused is not None
+        assert refused.name == "actor/aborted"
         done(CallOutcome(b"1"))
+    assert (await h.tenants.usage(TENANT)).quotas["tenant_call_bytes"].used == 0
     await h.rest()
     assert h.count("completions_dropped", "late") - turns == len(late) == 1
     assert await h.call(a, "add", 1) == 1

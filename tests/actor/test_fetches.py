@@ -174,6 +174,27 @@ async def test_what_is_given_up_in_its_own_turn_never_leaves(h: Harness) -> None
     assert urls(h) == []
 
 
+async def test_a_call_that_is_cut_off_before_its_task_runs_is_not_made(h: Harness) -> None:
+    actor = await fetcher(h)
+    await h.call(actor, "get", "x")
+    caller, call = h.outside.asked.pop()
+    h.placement.calls.start_call(caller, call, lambda _: None, lambda _: None)()
+    await h.rest()
+    assert urls(h) == []
+
+
+async def test_an_error_of_the_host_costs_one_request(h: Harness) -> None:
+    actor = await fetcher(h)
+
+    async def broken(*_: Any) -> CallOutcome:
+        raise ZeroDivisionError
+
+    h.outside.fetch, kept = broken, h.outside.fetch  # type: ignore[assignment, method-assign]
+    assert (await h.call(actor, "told"))[1:3] == ["internal", "internal_error"]
+    h.outside.fetch = kept  # type: ignore[method-assign]
+    assert await h.call(actor, "told") == "answered"
+
+
 async def test_a_request_that_nobody_awaits_holds_the_actor_awake(h: Harness) -> None:
     actor = await fetcher(h, call_timeout=600_000)
     h.outside.seconds = 60
