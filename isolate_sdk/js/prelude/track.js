@@ -102,6 +102,10 @@ const plainOf = (value, seen = new PMap()) => {
 };
 
 const comesIn = (root, value) => {
+  if (typeof value !== 'object' || value === null) {
+    root.changed(false);
+    return value;
+  }
   const plain = plainOf(value);
   root.changed(typeof plain === 'object' && plain !== null);
   return plain;
