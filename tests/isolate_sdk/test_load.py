@@ -23,6 +23,7 @@ def test_a_module_tells_its_actions_and_hooks(bare_guest: NewGuest) -> None:
         "request": True,
         "socket": True,
         "connect": True,
+        "auth": False,
         "guarded_events": [],
         "hibernate": False,
         "sleep_timeout": 5000,
