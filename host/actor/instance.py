@@ -35,6 +35,7 @@ from host.actor.outgoing import OutgoingCalls
 from host.actor.reconcile import rebind, reconcile
 from host.actor.release import Release
 from host.actor.services import Services
+from host.actor.signal import Signal
 from host.actor.sizes import Sizes
 from host.actor.starting import Start, StartFailed
 from host.actor.stopping import Stopping
@@ -84,7 +85,7 @@ class Instance:
         # Of a start that failed, what its error does not say: for the log and for operators.
         self.detail: str | None = None
         self.culprit: Entry | None = None
-        self._signal = anyio.Event()
+        self._signal = Signal()
         self._guest: Guest | None = None
         self._alarms = DueAlarms(self.ledger, mailbox, services.clock, self.signal)
         self._commits = Commits(services, self._log)
@@ -338,7 +339,6 @@ class Instance:
 
     async def _wait(self) -> None:
         await self._signal.wait()
-        self._signal = anyio.Event()
 
     # --- one hop -------------------------------------------------------------------------------------------------
 
@@ -421,18 +421,20 @@ class Instance:
             entry.committed = True
         if self._release.hop(result):
             self._stopping.wish()
-        if any(turn.effects.destroy for turn in result.turns):
-            # Nothing new begins, but what is in work goes on until the stop that comes of it.
-            self._end_asked = True
-            self._runner.gate_open = False
-            self._services.wake.destroy_asked(self._record.actor_id)
         for turn in result.turns:
-            if turn.effects.held is not None:
-                self._stopping.hold(*turn.effects.held)
-        acked: dict[str, None] = {}
-        for settlement in host_settled:
-            self._release.settlement(settlement, acked)
-        self._release.acks(acked)
+            effects = turn.effects
+            if effects.destroy:
+                # Nothing new begins, but what is in work goes on until the stop that comes of it.
+                self._end_asked = True
+                self._runner.gate_open = False
+                self._services.wake.destroy_asked(self._record.actor_id)
+            if effects.held is not None:
+                self._stopping.hold(*effects.held)
+        if host_settled:
+            acked: dict[str, None] = {}
+            for settlement in host_settled:
+                self._release.settlement(settlement, acked)
+            self._release.acks(acked)
         for turn in result.turns:
             for settlement in turn.settled:
                 self._forget(settlement)

@@ -130,7 +130,7 @@ class Intake:
 
     def _recall(self, entry: Entry) -> None:
         """Attempts that are on record from before count on."""
-        if entry.line is None or entry.attempt > 1:
+        if not self._ledger.attempts or entry.line is None or entry.attempt > 1:
             return
         row = self._ledger.attempts.get(entry.name)
         if row is not None:

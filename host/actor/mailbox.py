@@ -48,8 +48,12 @@ class Mailbox:
             line = item[1].line
             if line is None:
                 return item[1]
-            if self._is_free(line, item[1].serial):
-                self._occupy(line, item[1].serial)
+            serial = item[1].serial
+            if self._is_free(line, serial):
+                if serial:
+                    self._busy.add(line)
+                else:
+                    self._sharing[line] = self._sharing.get(line, 0) + 1
                 return item[1]
             self._parked.setdefault(line, []).append(item)
         return None
@@ -58,12 +62,6 @@ class Mailbox:
         """D4: the next event of a connection starts when the former has settled, and not before. Those that are not
         serial wait for the serial ones only, and the serial ones for all."""
         return line not in self._busy and not (serial and line in self._sharing)
-
-    def _occupy(self, line: str, serial: bool) -> None:
-        if serial:
-            self._busy.add(line)
-        else:
-            self._sharing[line] = self._sharing.get(line, 0) + 1
 
     def hold_back(self, entry: Entry) -> None:
         """Undoes `next` for an entry that may not start yet: it waits until something of its line settles."""
@@ -82,8 +80,9 @@ class Mailbox:
     def settled(self, line: str, serial: bool = True) -> None:
         """The event in work on this line has settled, or goes back: its next one may start."""
         self._leave(line, serial)
-        for item in self._parked.pop(line, ()):
-            heapq.heappush(self._heap, item)
+        if line in self._parked:
+            for item in self._parked.pop(line):
+                heapq.heappush(self._heap, item)
 
     def put_back(self, entries: Iterable[Entry]) -> None:
         """Returns entries whose delivery came to nothing; they keep their place, at the head of their lines."""

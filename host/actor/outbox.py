@@ -25,7 +25,11 @@ class Outbox:
 
     def number(self, effects: TurnEffects) -> TurnEffects:
         """The effects with the frames of sessions numbered, which are entered for the next unit."""
-        if not any(self._is_for_session(output) for output in effects.outputs):
+        for output in effects.outputs:
+            row = self._rows.get(output.conn)
+            if row is not None and row.session is not None and isinstance(output, SendFrame):
+                break
+        else:
             return effects
         return replace(
             effects,
@@ -33,12 +37,6 @@ class Outbox:
                 self.enter(output) if isinstance(output, SendFrame) else output for output in effects.outputs
             ),
         )
-
-    def _is_for_session(self, output: object) -> bool:
-        if not isinstance(output, SendFrame):
-            return False
-        row = self._rows.get(output.conn)
-        return row is not None and row.session is not None
 
     def enter(self, sent: SendFrame) -> SendFrame:
         """With its number, if it is for a session."""

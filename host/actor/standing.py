@@ -66,9 +66,10 @@ class Standing:
         self._log = get_logger("actor").bind(actor_id=actor_id)
 
     def _notify(self) -> None:
-        self._signal.set()
         if self._instance is not None:
             self._instance.signal()
+        else:  # it may be waiting for its time or its turn
+            self._signal.set()
 
     def _has_cause(self) -> bool:
         if self.state is State.DESTROYED:

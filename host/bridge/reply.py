@@ -86,6 +86,8 @@ class Reply:
 
     def finish(self) -> None:
         """Call when every result has been asked for: buffers that nobody named make the reply a bad one."""
+        if self._buffers is _NO_BUFFERS:
+            return
         try:
             self._buffers.finish()
         except MalformedFrame as error:

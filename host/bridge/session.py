@@ -162,7 +162,8 @@ class HostCalls:
             reply = self._codec.encode_error(call_error(error))
         if self.failpoints.on:
             self.failpoints.hit(AFTER_CALL[str(type(call).__struct_config__.tag)])
-        return self._told(self._budget.reply(len(reply))) or reply
+        over = self._budget.reply(len(reply))
+        return self._told(over) if over else reply
 
     def _refused(self, error: DormiceError) -> None:
         """A call that a limit refused is part of what the turn tells (D10)."""

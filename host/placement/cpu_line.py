@@ -60,10 +60,13 @@ class CpuLine:
             self._called = None
             self._call_next()
 
-    def charge(self, seconds: float) -> None:
+    def charge(self, seconds: float) -> float:
+        """The level after it."""
         self.used += seconds
-        self._bucket.take(seconds, self._clock.monotonic())
-        self._call_next()
+        left = self._bucket.take(seconds, self._clock.monotonic())
+        if self._waiting or self._called is not None or self._timer is not None:
+            self._call_next()
+        return left
 
     @property
     def level(self) -> float:

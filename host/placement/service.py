@@ -155,6 +155,10 @@ class Placement:
             self._metrics.count("events_refused", "actor.destroyed")
             log.info("event refused", actor_id=actor_id, reason="actor.destroyed")
             raise not_found(actor_id)
+        return self._known(actor_id)
+
+    def _known(self, actor_id: str) -> Actor:
+        """An actor whose id is well formed, and that is not destroyed."""
         actor = self.directory.ensure(actor_id)
         if self._put_off:
             self._put_off.found_room(actor_id)
@@ -267,7 +271,7 @@ class Placement:
                 self._services.gateway.close(entry.line, 1000, "actor.destroyed")
             return
         try:
-            actor = self._actor(actor_id)
+            actor = self._known(actor_id) if self.directory.get(actor_id) is not None else self._actor(actor_id)
         except DormiceError as error:
             # The gateway keeps the message; it is replayed when the actor wakes.
             self._metrics.count("events_refused", error.name)

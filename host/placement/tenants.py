@@ -183,8 +183,7 @@ class Tenants:
         account = self._account(tenant)
         if account.slowed and account.cpu.level >= account.limits.tenant_cpu_burst / 1_000:
             account.slowed = False
-        account.cpu.charge(seconds)
-        if not account.slowed and account.cpu.level <= 0:
+        if account.cpu.charge(seconds) <= 0 and not account.slowed:
             # D10: that a tenant is slowed is told once until it has saved all that it can save again: one that is
             # always busy hovers around nothing.
             account.slowed = True

@@ -29,12 +29,17 @@ class TokenBucket:
         self._rate, self._burst = rate, burst
 
     def level(self, now: float) -> float:
-        return min(self._burst, self._level + max(0.0, now - self._at) * self._rate)
+        level = self._level
+        if now > self._at:
+            level += (now - self._at) * self._rate
+        return level if level < self._burst else self._burst
 
-    def take(self, amount: float, now: float) -> None:
-        """However little is there."""
-        self._level = self.level(now) - amount
-        self._at = max(self._at, now)
+    def take(self, amount: float, now: float) -> float:
+        """However little is there; the level after it."""
+        self._level = left = self.level(now) - amount
+        if now > self._at:
+            self._at = now
+        return left
 
     def try_take(self, amount: float, now: float) -> bool:
         """Only if it is there."""
