@@ -57,8 +57,11 @@ def node() -> str:
     return program
 
 
-async def run_cases(encoding: str, endpoint: str, folder: Path, *, restart_at: str | None = None) -> Run:
-    """All cases with one encoding against the host at the endpoint, or those of the restart."""
+async def run_cases(
+    encoding: str, endpoint: str, folder: Path, *, restart_at: str | None = None, direct: str = ""
+) -> Run:
+    """All cases with one encoding against the host at the endpoint, or those of the restart, which also get the host's
+    own address (`direct`)."""
     report = folder / f"{encoding}.jsonl"
     files = ["restart.mjs"] if restart_at else [file.name for file in _FILES]
     command = [
@@ -67,7 +70,7 @@ async def run_cases(encoding: str, endpoint: str, folder: Path, *, restart_at: s
     ]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RIVET", "DORMICE", "NODE_"))}
     env |= {"TEST_ENCODING": encoding, "TEST_ENDPOINT": endpoint, "RIVET_LOG_LEVEL": "silent"}
-    env |= {"TEST_RESTART": restart_at} if restart_at else {}
+    env |= {"TEST_RESTART": restart_at, "TEST_DIRECT": direct} if restart_at else {}
     with anyio.fail_after(SECONDS):
         done = await anyio.run_process(
             command, cwd=PROJECT, env=env, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, check=False

@@ -51,11 +51,14 @@ async def runs(new_module_dir: Callable[[], Path], tmp_path_factory: pytest.Temp
     ):
         await deploy_actors(host)
         network.gate = held
+        direct = host.url
         restart_at = f"http://127.0.0.1:{restarts.sockets[0].getsockname()[1]}"
 
         async def run(encoding: str) -> None:
             url = f"http://127.0.0.1:{network.port}"
-            found[encoding] = await run_cases(encoding, url, folder, restart_at=f"{restart_at}/{encoding}")
+            found[encoding] = await run_cases(
+                encoding, url, folder, restart_at=f"{restart_at}/{encoding}", direct=direct
+            )
             # one that has crashed must not hold up the others
             waiting.discard(encoding)
             if not waiting:

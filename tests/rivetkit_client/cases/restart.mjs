@@ -1,6 +1,6 @@
 // The host is killed and comes back; in between, the network holds who wants to connect, as a load balancer does.
 import assert from "node:assert/strict";
-import { failure, fired, Inbox, until } from "../support.mjs";
+import { failure, fired, Inbox, newClient, until } from "../support.mjs";
 import { it } from "../restarts.mjs";
 
 it("an actor has its state after a restart of the host", async ({ client, key, restarted }) => {
@@ -66,4 +66,18 @@ it("a handle by id holds over a restart", async ({ client, key, restarted }) => 
   await handle.increment();
   await restarted();
   assert.equal(await client.room.getForId(await handle.resolve()).increment(), 2);
+});
+
+it("a connection whose host is not there when it comes back gives up and says so", async ({ key, restarted }) => {
+  // At its own address: the host comes back at another.
+  const client = newClient({ endpoint: process.env.TEST_DIRECT });
+  const conn = client.room.getOrCreate([key()]).connect();
+  const errors = new Inbox();
+  conn.onError(errors.push);
+  await conn.increment();
+  await restarted();
+  const error = await errors.next();
+  assert.deepEqual([error.group, error.code], ["client", "connection_open_failed"]);
+  await until(() => conn.connStatus === "idle");
+  await client.dispose();
 });
