@@ -2,7 +2,7 @@
 
 * docs/limits.md, from `host.model.limits.LIMITS`;
 * the table of errors in docs/operations.md, from `host.model.errors.HTTP_STATUS`;
-* the table of host calls in docs/guests.md, from `host.bridge.host_calls.HOST_CALLS`;
+* the table of host calls in docs/wasm.md, from `host.bridge.host_calls.HOST_CALLS`;
 * the diagram and the table in docs/lifecycle.md, from `host.actor.lifecycle.TABLE`.
 
 A test renders them again and fails when a file and the code have drifted apart.
@@ -166,7 +166,7 @@ def render() -> dict[Path, str]:
     return {
         DOCS / "limits.md": LIMITS_HEAD + _limits(),
         DOCS / "operations.md": _with_table(DOCS / "operations.md", "errors", _errors()),
-        DOCS / "guests.md": _with_table(DOCS / "guests.md", "host calls", _calls()),
+        DOCS / "wasm.md": _with_table(DOCS / "wasm.md", "host calls", _calls()),
         DOCS / "lifecycle.md": _with_table(DOCS / "lifecycle.md", "lifecycle", _lifecycle()),
     }
 
