@@ -59,7 +59,7 @@ class Speech:
     # --- in ------------------------------------------------------------------------------------------------------
 
     def may_begin(self, entry: Entry) -> bool:
-        """Of two wishes for one event the second waits until the guest has answered the first."""
+        """D4: of two wishes for one event the second waits until the guest has answered the first."""
         if not self._asked:
             return True
         payload = entry.payload
@@ -121,7 +121,7 @@ class Speech:
             self._early[opened.conn_id] = []
 
     def keep_early(self, effects: TurnEffects) -> TurnEffects:
-        """The effects of a turn without what is sent to connections whose open has not settled."""
+        """D4: the effects of a turn without what is sent to connections whose open has not settled."""
         if not self._early or not any(output.conn in self._early for output in effects.outputs):
             return effects
         now: list[Output] = []

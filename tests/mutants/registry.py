@@ -284,7 +284,7 @@ MUTANTS = (
     ),
     Mutant(
         "D9",
-        "host.capabilities.sockets:_open_connection",
+        "host.capabilities.sockets:open_connection",
         lies.knows_every_connection,
         (D + "test_d9_a_connection_of_another_actor_is_the_same_error_as_an_unknown_one",),
         "knows every connection",
