@@ -73,7 +73,8 @@ class Release:
         for settlement in turn.settled:
             self.settlement(settlement, acked)
         # Whoever closes a connection in an action that came over it answers that action all the same.
-        self._out(closes)
+        if closes:
+            self._out(closes)
         for timer in effects.timers:
             self._start_timer(timer.call, timer.after_ms)
         for call in effects.ended_timers:
@@ -115,7 +116,8 @@ class Release:
             elif settlement.error is not None:
                 entry.fail(settlement.error)
         if isinstance(entry.payload, SocketMessage):
-            self._out(settlement.frames)
+            if settlement.frames:
+                self._out(settlement.frames)
             acked[entry.payload.conn_id] = None
         elif entry.kind is Kind.OPENED:
             assert entry.line is not None
