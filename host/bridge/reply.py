@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 _http = msgspec.json.Decoder(HttpReply)
 _start = msgspec.json.Decoder(StartReply)
+# Groups of errors whose metadata goes on to whoever asked: what the guest says, and what an SDK finds wrong.
+_TOLD = frozenset({"user", "actor"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,16384}")
 
@@ -57,10 +59,10 @@ class Reply:
 
     def error(self, settled: Settled) -> CallError | None:
         """What the guest raised, if it did; the metadata is a Value, checked because it goes to strangers (that of
-        another group goes to the log alone)."""
+        groups that never do goes to the log alone)."""
         if settled.error is UNSET:
             return None
-        if settled.error.metadata is not UNSET and settled.error.group == "user":
+        if settled.error.metadata is not UNSET and settled.error.group in _TOLD:
             try:
                 check_value(bytes(settled.error.metadata))
             except CallerError as error:

@@ -15,6 +15,9 @@ from host.model.limits import Limits
 
 __all__ = ["Calls"]
 
+# Of actors and of actions, in characters.
+MAX_NAME = 256
+
 _METHOD = re.compile(r"[A-Za-z]{1,32}\Z")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}\Z")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,16384}\Z")
@@ -64,6 +67,9 @@ class Calls:
             raise limit_error("action", len(args), limits.action, "send less", name="message/outgoing_too_long")
         if input is not None and len(input) > limits.input:
             raise limit_error("input", len(input), limits.input, "send less", name="actor/input_too_large")
+        # Nothing that an actor or an action is called is longer; what is kept of a call counts by its size.
+        if max(len(name), len(action or ""), len(actor or "")) > MAX_NAME:
+            raise CallerError("request", "invalid", f"actors and actions have names of at most {MAX_NAME} characters")
         if actor is not None and (method != "get" or name or key or input is not None):
             raise CallerError("request", "invalid", "an actor is named by its id, or by name and key: not by both")
         call = self._begin(limits, timeout)

@@ -204,7 +204,10 @@ def _answered(response: object, outgoing: Outgoing, caller: Caller) -> Fetched:
 
 
 def _host_of(url: str) -> str:
-    """For the log: never more of a URL than its host, and no more of that than a name can have."""
+    """For the log: never more of a URL than its host, and no more of that than a name can have. What could be no URL is
+    not even looked into: the parser takes seconds for megabytes of some letters, and remembers what it was asked."""
+    if len(url) > MAX_URL or not is_plain(url):
+        return ""
     try:
         return (urlsplit(url).hostname or "")[:253]
     except ValueError:

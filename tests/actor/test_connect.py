@@ -8,7 +8,7 @@ import pytest
 from host.model.limits import Limits
 from host.model.tunnel import ActionCall, SocketProtocol
 from host.wire.frames.to_client import EventFrame, Init
-from tests.actor.guests import scripted, settle
+from tests.actor.guests import raw, scripted, settle
 from tests.actor.harness import CodeShelf, Harness, open_harness
 from tests.actor.talk import LIMITS, ROOM, Talk, connected
 
@@ -284,3 +284,21 @@ async def test_parameters_over_http_reach_the_action(h: Harness) -> None:
     actor = await h.new(guest)
     reply = await h.placement.action(ActionCall(actor, "params", b"[]", "ray", params=b'{"who":"ann"}'))
     assert reply.output == b'{"who":"ann"}'
+
+
+@pytest.mark.parametrize("protocol", ["json", "cbor", "bare"])
+@pytest.mark.parametrize("metadata", ["1e999", '["$Nope",1]', '"\\ud800"'])
+async def test_an_error_of_the_sdk_with_metadata_that_is_no_value_is_a_fault_and_not_one_of_the_host(
+    h: Harness, protocol: SocketProtocol, metadata: str
+) -> None:
+    said = f'{{"group":"actor","code":"validation_error","message":"no","metadata":{metadata}}}'
+    actor = await h.new(
+        scripted(
+            raw('{"settled":[{"event":1,"result":{"connect":true}}],"pending":0}'),
+            settle(2),
+            raw(f'{{"settled":[{{"event":3,"error":{said}}}],"pending":0}}'),
+        )
+    )
+    talk = await connected(h, actor, protocol=protocol)
+    assert await talk.ask("any") == "guest/bad_reply"
+    assert h.metrics.counter("actor_tasks_failed", "internal") == 0

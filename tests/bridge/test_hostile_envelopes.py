@@ -148,7 +148,7 @@ def test_a_reply_that_claims_much_costs_little(data: bytes) -> None:
 
 
 def test_metadata_of_an_error_is_looked_into_only_if_it_is_to_be_shown() -> None:
-    for group, bad in (("user", True), ("internal", False)):
+    for group, bad in (("user", True), ("actor", True), ("internal", False)):
         error = {"group": group, "code": "a", "message": "", "metadata": ["$Nope", 1]}
         reply = Codec("json").decode_reply(
             json.dumps({"settled": [{"event": 1, "error": error}], "pending": 0}).encode()

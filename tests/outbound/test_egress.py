@@ -545,3 +545,11 @@ async def test_a_function_of_one_definition_is_in_no_other_ones_way() -> None:
     async with serving(saying(answer("200 OK"))) as web:
         assert result(await out(web.url()))["status"] == 200
         assert await out.refused(web.url(), of=caller(LOCAL, "b")) == "fetch/refused"
+
+
+@pytest.mark.parametrize("url", ["https://" + "\ufdfa" * 2_000 + "/", "https://" + "a" * 20_000 + "/"])
+async def test_what_could_be_no_url_is_not_even_taken_apart_for_the_log(url: str) -> None:
+    """A parser of URLs normalizes their letters first, and keeps them: megabytes of some are seconds of everybody's."""
+    with structlog.testing.capture_logs() as logs:
+        assert await Out().refused(url) == "fetch/refused"
+    assert [line["host"] for line in logs if line["event"] == "fetch"] == [""]
