@@ -37,6 +37,7 @@ from host.actor.release import Release
 from host.actor.services import Services
 from host.actor.signal import Signal
 from host.actor.sizes import Sizes
+from host.actor.speech import SLOW
 from host.actor.starting import Start, StartFailed
 from host.actor.stopping import Stopping
 from host.actor.turns import HopResult, Settlement
@@ -447,6 +448,7 @@ class Instance:
             self._note_given_up(entry, error)
         self._runner.alarms.given_up.clear()
         self._note_skipped(self._runner.alarms.crons.skipped)
+        self._close_overrun(self._runner.speech.overrun)
         for entry in result.started:
             if entry.event_id in self._runner.unsettled and entry.kind not in (Kind.START, Kind.STOP):
                 self._deadlines.begin(entry, self._options.handler_timeout)
@@ -490,6 +492,13 @@ class Instance:
         """D10: what is given up is counted and logged."""
         self._metrics.count("dead_letters", error.name)
         self._log.error("event given up", kind=entry.kind.value, error=error.name, attempts=entry.attempt)
+
+    def _close_overrun(self, conns: list[str]) -> None:
+        """Who was sent too much before it was open."""
+        for conn in conns:
+            self._metrics.count("limits", "outgoing_queue")
+            self._closes.by_host(conn, 1013, SLOW)
+        conns.clear()
 
     def _note_skipped(self, skipped: list[tuple[str, int]]) -> None:
         """D10: what a cron lets pass is counted and logged, whatever is kept of its history."""

@@ -26,12 +26,38 @@ from host.wire.frames.errors import ActorSpecifier
 from host.wire.frames.to_client import encode_action_response, encode_error, encode_init
 from host.wire.keys import encode_key
 
-__all__ = ["Speech"]
+__all__ = ["SLOW", "Speech"]
 
 SHOWN = 64
+SLOW = "ws.slow_reader"
 NO_CONNECTIONS = ErrorInfo(
     "actor", "method_not_allowed", "this actor takes no /connect connections; use action/, request/ and websocket/"
 )
+
+
+class _Early:
+    """What is sent to a connection whose open has not settled: no more than waits for a client that does not read. One
+    frame may be larger. `full` says that there was more, and nothing of it is kept."""
+
+    __slots__ = ("full", "outputs", "size")
+
+    def __init__(self) -> None:
+        self.outputs: list[Output] = []
+        self.size = 0
+        self.full = False
+
+    def add(self, output: Output, allowed: int) -> bool:
+        """False if this is what makes it too much."""
+        if self.full:
+            return True
+        size = len(output.data) if isinstance(output, SendFrame) else 0
+        if self.outputs and self.size + size > allowed:
+            self.full = True
+            self.outputs.clear()
+            return False
+        self.outputs.append(output)
+        self.size += size
+        return True
 
 
 class Speech:
@@ -46,8 +72,9 @@ class Speech:
         self._guarded: frozenset[str] = frozenset()
         # Subscriptions that the guest is asked about: others of the same connection and event wait for them.
         self._asked: set[tuple[str, str]] = set()
-        # What is sent to a connection whose open has not settled.
-        self._early: dict[str, list[Output]] = {}
+        self._early: dict[str, _Early] = {}
+        # Connections that were sent too much before their open settled: to be closed after the commit.
+        self.overrun: list[str] = []
         record = ledger.record
         self._actor = ActorSpecifier(record.actor_id, record.generation, encode_key(record.key))
 
@@ -118,7 +145,7 @@ class Speech:
     def opens(self, opened: Opened) -> None:
         """Its open is delivered: until it has settled, nothing goes out on it."""
         if opened.protocol:
-            self._early[opened.conn_id] = []
+            self._early[opened.conn_id] = _Early()
 
     def keep_early(self, effects: TurnEffects) -> TurnEffects:
         """D4: the effects of a turn without what is sent to connections whose open has not settled."""
@@ -126,7 +153,11 @@ class Speech:
             return effects
         now: list[Output] = []
         for output in effects.outputs:
-            self._early.get(output.conn, now).append(output)
+            early = self._early.get(output.conn)
+            if early is None:
+                now.append(output)
+            elif not early.add(output, self._limits.outgoing_queue):
+                self.overrun.append(output.conn)
         return replace(effects, outputs=tuple(now))
 
     def settle(self, settlement: Settlement) -> Settlement:
@@ -164,12 +195,14 @@ class Speech:
         return settlement
 
     def _greet(self, settlement: Settlement, conn: str, encoding: Encoding, *, is_session: bool) -> Settlement:
-        early = self._early.pop(conn, [])
+        early = self._early.pop(conn, None) or _Early()
         if settlement.error is not None:
             # Its row goes: this frame is the first and the last, and that of a session is kept nowhere either.
             frame = encode_error(encoding, settlement.error, actor=self._actor)
             return replace(settlement, frames=(SendFrame(conn, frame, int(is_session)),))
+        if early.full:
+            return settlement  # it is being closed
         init = SendFrame(conn, encode_init(encoding, self._actor.actor_id, conn))
-        said: list[Output] = [init, *early]
+        said: list[Output] = [init, *early.outputs]
         frames = tuple(self._ledger.send(one) if isinstance(one, SendFrame) else one for one in said)
         return replace(settlement, frames=frames)

@@ -302,3 +302,34 @@ async def test_an_error_of_the_sdk_with_metadata_that_is_no_value_is_a_fault_and
     talk = await connected(h, actor, protocol=protocol)
     assert await talk.ask("any") == "guest/bad_reply"
     assert h.metrics.counter("actor_tasks_failed", "internal") == 0
+
+
+async def test_what_is_sent_to_a_connection_before_it_is_open_is_bounded(h: Harness) -> None:
+    """An open may take as long as a handler may, and each turn meanwhile may send some megabytes."""
+    actor = await h.new("""
+      import { actor } from "rivetkit";
+      export default actor({
+        state: { gone: 0 },
+        onConnect: (c, conn) => conn.isHibernatable && new Promise((done) => setTimeout(done, 5000)),
+        onDisconnect(c, conn) { if (conn.isHibernatable) c.state.gone += 1; },
+        options: { onConnectTimeout: 1e9 },
+        actions: {
+          flood(c) { for (const conn of c.conns.values()) if (conn.isHibernatable) conn.send("x", "y".repeat(5e5)); },
+        },
+      });""")
+    kept = await h.gateway.open(actor, protocol="json")
+    for _ in range(2):
+        await h.call(actor, "flood")
+    await h.advance(5)
+    assert [type(frame).__name__ for frame in Talk(h, actor, kept).frames] == ["Init", "EventFrame", "EventFrame"]
+    kept.close()
+    await h.rest()
+    slow = await h.gateway.open(actor, protocol="json")
+    for _ in range(5):
+        await h.call(actor, "flood")
+    assert slow.closed == (1013, "ws.slow_reader")
+    assert h.metrics.counter("limits", "outgoing_queue") == 1
+    await h.advance(5)
+    assert slow.frames == []
+    assert (await h.document(actor))["gone"] == 2
+    assert (await h.image(actor)).connections == ()
