@@ -22,7 +22,7 @@ from host.model.errors import DormiceError, UnavailableError
 from host.model.limits import Limits
 from host.model.ports import Metrics
 from host.model.records import ConnectionRow
-from host.model.tunnel import Opened, SocketClosed
+from host.model.tunnel import Opened, SocketClosed, SocketProtocol
 from host.telemetry.logging import get_logger
 
 __all__ = ["Refused", "SessionRoom"]
@@ -71,12 +71,15 @@ class SessionRoom:
 
     # coming back -------------------------------------------------------------------------------------------------
 
-    def come_back(self, actor_id: str, comeback: Comeback, abort: Callable[[], None] | None) -> Connection:
-        """The connection with which a client goes on, in the place of the one before. Raises `Refused`."""
+    def come_back(
+        self, actor_id: str, comeback: Comeback, abort: Callable[[], None] | None, protocol: SocketProtocol
+    ) -> Connection:
+        """The connection with which a client goes on, in the place of the one before. Raises `Refused`. The `protocol`
+        is that of the session: what its client's token allows was looked at for this one."""
         former = self._held.of_session(actor_id, comeback.session)
         if self._endings.stopping:
             raise self._refused(1012, "node.draining")
-        if former is None:
+        if former is None or former.opened.protocol != protocol:
             raise self._refused(4004, "session.not_found")
         if comeback.next > former.next_index or comeback.last_seen > former.sent:
             # the client is wrong about the session, which goes on without it

@@ -15,7 +15,8 @@ that the outer one still had, and the outer one stops.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import anyio
 from msgspec.structs import replace
@@ -55,6 +56,8 @@ class SocketGateway:
         self._metrics = metrics
         self._clock = clock
         self._held = Held()
+        # For each socket on its way in, the tokens that have been revoked since it asked.
+        self._arriving: dict[int, set[str]] = {}
         self._endings = Endings(self._held, metrics, clock)
         self.sessions = SessionRoom(gateway_id, self._held, self._endings, limits, metrics, clock)
 
@@ -69,6 +72,24 @@ class SocketGateway:
         return len(self._held)
 
     # a socket's life ---------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def arrival(self) -> Iterator[set[str]]:
+        """From before its token is looked up until `hold`: the ids of the tokens that are revoked meanwhile. A socket
+        that is not held yet is not among those that `revoke` closes."""
+        revoked: set[str] = set()
+        self._arriving[id(revoked)] = revoked
+        try:
+            yield revoked
+        finally:
+            del self._arriving[id(revoked)]
+
+    async def turn_away(self, opened: Opened, send: Send) -> None:
+        """After its handshake: the token that let it in is none any more."""
+        reason = "auth.revoked"
+        self._metrics.count("sockets_refused", reason)
+        log.info("socket refused", conn_id=opened.conn_id, error=reason)
+        await send({"type": "websocket.close", "code": 1008, "reason": reason})
 
     async def admit(self, opened: Opened, visitor: Visitor | None = None) -> Opened:
         """Returns once the actor runs and the handshake may be accepted, with what the actor made of the visitor;
@@ -130,7 +151,7 @@ class SocketGateway:
             await self.hold(opened, receive, send, abort)
             return
         try:
-            conn = self.sessions.come_back(opened.actor_id, comeback, abort)
+            conn = self.sessions.come_back(opened.actor_id, comeback, abort, opened.protocol)
             conn.token_id, conn.actions = opened.token_id, opened.actions
         except Refused as refusal:
             await send({"type": "websocket.close", "code": refusal.code, "reason": refusal.reason})
@@ -165,6 +186,8 @@ class SocketGateway:
     def revoke(self, token_id: str) -> int:
         """Closes the sockets that a token let in which is no token any more; how many. A client of a session that has
         come back is held to the token with which it came."""
+        for arriving in self._arriving.values():
+            arriving.add(token_id)
         reason, revoked = "auth.revoked", [conn for conn in self._held if conn.token_id == token_id]
         for conn in revoked:
             self._endings.end(conn, 1008, reason, why=reason, cut=True)

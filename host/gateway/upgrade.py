@@ -45,12 +45,15 @@ class Upgrades:
 
     async def serve(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         # In two steps, so that a socket which stays for days does not keep what its opening needed.
-        accepted = await self._open(scope, receive, send)
+        sockets = self._deps.sockets
+        with sockets.arrival() as revoked:
+            accepted = await self._open(scope, receive, send)
         if accepted is None:
             return
         opened, comeback, admitted = accepted
-        sockets = self._deps.sockets
-        if comeback is None:
+        if opened.token_id in revoked:
+            await sockets.turn_away(opened, send)
+        elif comeback is None:
             await sockets.hold(opened, receive, send, _abort_of(scope))
         else:
             await sockets.hold_session(opened, comeback, receive, send, _abort_of(scope), admitted=admitted)

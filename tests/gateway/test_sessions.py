@@ -16,7 +16,7 @@ from host.model.effects import CommitUnit, OutboxFrame, OutboxTrim
 from host.model.errors import CallerError, UnavailableError
 from host.model.limits import Limits
 from host.model.records import ConnectionRow
-from host.model.tunnel import Opened, SocketClosed
+from host.model.tunnel import Opened, SocketClosed, SocketProtocol
 from tests.gateway.support import World, error_of
 from tests.gateway.test_sockets import Client, settle
 
@@ -36,8 +36,10 @@ class Bench:
         self.hop = 0
         self.sent = 0
 
+        self.protocol: SocketProtocol = ""
+
     def opened(self, conn: str = CONN, session: bytes = HASH) -> Opened:
-        return Opened(self.actor_id, conn, "gw", "ray", "/", (), None, 0, session)
+        return Opened(self.actor_id, conn, "gw", "ray", "/", (), None, 0, session, protocol=self.protocol)
 
     async def commit(self, **more: Any) -> None:
         self.hop += 1
@@ -216,6 +218,18 @@ async def test_a_secret_of_another_actor_s_session_opens_nothing(bench: Bench) -
     async with stranger.client(seen=0, following=2) as client:
         assert client.close == (4004, "session.not_found")
     assert await stranger.sockets.sessions.state(stranger.actor_id, HASH) is None
+
+
+async def test_a_session_is_not_come_back_to_in_another_protocol(bench: Bench) -> None:
+    """What a token allows is looked at for the protocol that its client asks for."""
+    async with bench.client():
+        await bench.open()
+    bench.protocol = "json"
+    async with bench.client(seen=0, following=2) as client:
+        assert client.close == (4004, "session.not_found")
+    bench.protocol = ""
+    async with bench.client() as back:
+        assert back.close is None
 
 
 async def test_a_session_ends_when_its_client_does_not_come_back_in_time(bench: Bench) -> None:

@@ -176,6 +176,33 @@ async def test_revoking_a_token_closes_the_sockets_that_it_let_in_and_no_others(
                 await dial(made["token"])
 
 
+async def test_a_token_that_is_revoked_while_its_socket_is_on_its_way_in_lets_nobody_in(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An actor takes up to 90 s to start: what the token was at the beginning does not count at the end."""
+    record = (await world.service.get_or_create("acme", "room", (), None))[0]
+    made, other = await make(world, "connect"), await make(world, "connect")
+
+    async def starting(opened: Opened, visitor: Any = None) -> None:
+        async with admin(world) as http:
+            assert (await http.delete(f"/tenants/acme/tokens/{made['id']}")).json() == {"closed": 0}
+
+    monkeypatch.setattr(world.service, "open_socket", starting)
+    async with world.serving() as server:
+        url = f"ws://127.0.0.1:{server.port}/gateway/{record.actor_id}/websocket/"
+        async with connect(url, additional_headers={"x-rivet-token": made["token"]}, proxy=None) as late:
+            with pytest.raises(ConnectionClosed) as closed:
+                await late.recv()
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "auth.revoked")
+        assert world.service.opened == []
+        assert world.metrics.counter("sockets_refused", "auth.revoked") == 1
+        made = {"id": "0" * 32}
+        monkeypatch.undo()
+        async with connect(url, additional_headers={"x-rivet-token": other["token"]}, proxy=None):
+            await world.service.until(lambda: len(world.service.opened) == 1)
+
+
 async def test_a_token_may_come_in_the_path_the_query_a_header_or_a_sub_protocol_and_no_actor_sees_it(
     world: World,
 ) -> None:
