@@ -180,13 +180,17 @@ class Placement:
         asks. Of an actor that does not run nobody knows: what it gets without is handed back."""
         if visitor is None:
             return None
-        actor = self._actor(actor_id)
-        if actor.reply is None or not actor.reply.auth:
-            return None
-        answer = Answer[AuthReply]()
-        asked = AuthCall(actor_id, kind, visitor, ray, **what)
-        self._submit(actor, Entry(Kind.AUTH, asked, answer=answer.set))
-        reply = await answer.wait()
+        reply = AuthReply(error=UNCHECKED)
+        for _ in range(LOOKS_AGAIN):
+            actor = self._actor(actor_id)
+            if actor.reply is None or not actor.reply.auth:
+                return None
+            answer = Answer[AuthReply]()
+            asked = AuthCall(actor_id, kind, visitor, ray, **what)
+            self._submit(actor, Entry(Kind.AUTH, asked, answer=answer.set))
+            reply = await answer.wait()
+            if reply.error != UNCHECKED:
+                break
         if reply.error is not None:
             raise refusal(reply.error)
         return reply.data

@@ -303,3 +303,26 @@ async def test_a_version_with_a_hook_is_asked_about_what_waited_for_one_without(
             assert [error.name for error in refused] == ["user/stranger"]
             assert late.closed == (1012, "actor.restarted")
             assert h.count("socket_closes", "actor.restarted") == 1
+
+
+async def test_who_waits_for_a_hook_that_the_next_version_does_not_have_is_let_in_by_that(shelf: CodeShelf) -> None:
+    with anyio.fail_after(20):
+        async with open_harness(shelf) as h:
+            await h.define(ROOM)
+            actor = await h.actor()
+            assert await act(h, actor, "who", visitor("", "ada")) == {"user": "ada"}
+            await h.define(OPEN)
+            h.executor.hold()
+            replies: list[ActionReply] = []
+
+            async def ask() -> None:
+                replies.append(await h.placement.action(ActionCall(actor, "who", b"[]", "ray"), visitor("no")))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(h.placement.sleep, actor)
+                await h.executor.until_held()
+                # the stop is under way, and nobody hears the question any more
+                tasks.start_soon(ask)
+                h.executor.release()
+                await h.rest()
+            assert [(reply.error, reply.output) for reply in replies] == [(None, b'"anybody"')]
