@@ -166,6 +166,29 @@ async def test_pages_of_other_origins_may_not_use_what_a_resolver_finds(new_data
                     assert (await http.post(WHO, headers={"origin": origin})).status_code == status, origin
 
 
+async def test_a_page_of_an_actor_s_own_making_is_not_of_the_origin_of_the_application(
+    new_data_dir: Callable[[], Path],
+) -> None:
+    """It is at the same address; a script in it would else do with a visitor's session what it likes."""
+    page = WHO.replace("action/who", "request/page")
+    with anyio.fail_after(30):
+        async with Host(new_data_dir(), definitions=DESK, public_actors=True) as host:
+            async with asking(host.asgi(resolver=by_header), **{"x-user": "ada"}) as http:
+                policies = (await http.get(page)).headers.get_list("content-security-policy")
+                assert [policy.split()[0] for policy in policies] == ["sandbox"]
+                assert "allow-same-origin" not in policies[0]
+            async with asking(host.asgi()) as http:
+                answer = await http.get(page)
+                assert (answer.status_code, "content-security-policy" in answer.headers) == (200, False)
+
+
+@pytest.mark.parametrize("origin", ["http://[", "://app.example", "http://app.example:x", "app.example"])
+async def test_an_origin_that_is_none_is_not_the_application_s(new_data_dir: Callable[[], Path], origin: str) -> None:
+    with anyio.fail_after(30):
+        async with Host(new_data_dir(), definitions=DESK) as host, asking(host.asgi(resolver=by_header)) as http:
+            assert (await http.post(WHO, headers={"origin": origin, "x-user": "ada"})).status_code == 403
+
+
 async def test_what_a_page_of_another_site_loads_does_not_use_a_session(new_data_dir: Callable[[], Path]) -> None:
     """An image, say: browsers name no origin for it."""
     path = "/gateway/desk/request/?rvt-method=getOrCreate&rvt-key=k"

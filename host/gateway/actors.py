@@ -19,7 +19,7 @@ from host.gateway.apart import apart
 from host.gateway.auth import guard_action, guard_key, tenant_of
 from host.gateway.bodies import read_body
 from host.gateway.exchange import Deps, Exchange, json_response
-from host.gateway.headers import reply_headers, request_headers
+from host.gateway.headers import SANDBOX, reply_headers, request_headers
 from host.gateway.sessions import SECRET_HEADER, session_hash
 from host.gateway.targets import (
     PREFIX,
@@ -176,7 +176,10 @@ class ActorRoutes:
             raise GuestFault("bad_reply", "the actor answered with a status that is none", detail=str(reply.status))
         bodiless = reply.status in (204, 304)
         response = Response(b"" if bodiless else reply.body, reply.status)
-        passed = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply_headers(reply.headers)]
+        told = reply_headers(reply.headers)
+        if deps.auth.resolver is not None:
+            told.append(SANDBOX)
+        passed = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told]
         own = [] if bodiless else [(b"content-length", str(len(reply.body)).encode())]
         response.raw_headers = [*passed, *own]
         return response

@@ -20,7 +20,6 @@ import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
@@ -159,7 +158,10 @@ class AuthPolicy:
 
     def _is_own(self, origin: str, headers: Headers) -> bool:
         """The scheme is left out of it: a proxy in front may have taken TLS off."""
-        return origin in self.origins or urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+        scheme, _, host = origin.partition("://")
+        return origin in self.origins or (
+            scheme in ("http", "https") and host.lower() == headers.get("host", "").lower() != ""
+        )
 
 
 def tenant_of(identity: Identity, given: str | None) -> str:

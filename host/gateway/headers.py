@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from host.gateway.cors import CORS_PREFIX
 from host.model.errors import GuestFault
 
-__all__ = ["reply_headers", "request_headers", "socket_headers"]
+__all__ = ["SANDBOX", "reply_headers", "request_headers", "socket_headers"]
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -49,6 +49,10 @@ _ORIGIN_WIDE = frozenset(
         "strict-transport-security",
     }
 )
+
+# Makes a page of an actor's one of no origin: a script in it is not taken for one of the application, whose sessions the
+# host honours.
+SANDBOX = ("content-security-policy", "sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts")
 
 # What is stored with a connection. Never authorization or cookies: a snapshot is no place for secrets.
 _SOCKET = frozenset(

@@ -29,6 +29,8 @@ MAX_LABEL = 128
 MAX_NAME = 128
 MAX_ACTIONS = 32
 DEFAULT_LIFETIME = 600_000
+# What is longer is left out. Together with the time it is still a number that every JSON reader keeps.
+MAX_LIFETIME = 2**52
 
 
 class _TokenBody(Struct, forbid_unknown_fields=True):
@@ -66,8 +68,8 @@ class TokenApi:
             raise CallerError("request", "invalid", f"scopes is empty; it takes some of {', '.join(SCOPES)}")
         if len(body.label.encode()) > MAX_LABEL:
             raise CallerError("request", "invalid", f"the label is longer than {MAX_LABEL} bytes")
-        if body.expires_in is not None and body.expires_in < 1:
-            raise CallerError("request", "invalid", "expires_in is a number of milliseconds from 1")
+        if body.expires_in is not None and not 1 <= body.expires_in <= MAX_LIFETIME:
+            raise CallerError("request", "invalid", f"expires_in is a number of milliseconds, 1 to {MAX_LIFETIME}")
         expires_at = None if body.expires_in is None else deps.clock.now_ms() + body.expires_in
         if expires_at is None:
             expires_at = exchange.identity.expires_at
