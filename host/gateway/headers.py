@@ -50,8 +50,8 @@ _ORIGIN_WIDE = frozenset(
     }
 )
 
-# Makes a page of an actor's one of no origin: a script in it is not taken for one of the application, whose sessions the
-# host honours.
+# Makes a page of an actor one of no origin: a script in it is not taken for one of the application, whose sessions
+# the host honours.
 SANDBOX = ("content-security-policy", "sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts")
 
 # What is stored with a connection. Never authorization or cookies: a snapshot is no place for secrets.
