@@ -1,5 +1,6 @@
 """A FastAPI application with a host inside: its users are the host's tenants.
 
+    pip install fastapi
     uvicorn docs.examples.fastapi_app:app
 
 Every user who signs up gets a namespace, with an actor of the application's making deployed in it. The application

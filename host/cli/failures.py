@@ -7,7 +7,14 @@ from collections.abc import Iterator
 
 from host.model.errors import DormiceError, InternalError
 
-__all__ = ["lines_of", "report"]
+__all__ = ["lines_of", "report", "where_to_look"]
+
+
+_MASKED = "internal/internal_error"
+_WAYS_IN = {
+    "auth/unauthenticated": " (set DORMICE_TOKEN)",
+    "auth/forbidden": " (it has to be valid, have the scope for this, and be of the namespace that --namespace says)",
+}
 
 
 def lines_of(error: BaseException) -> list[str]:
@@ -18,6 +25,15 @@ def lines_of(error: BaseException) -> list[str]:
 def report(error: BaseException) -> None:
     for line in lines_of(error):
         print(line, file=sys.stderr)
+
+
+def where_to_look(name: str, message: str, ray: str | None = None) -> str:
+    """Where the cause is told of an error that is masked for clients, or how one gets in; empty for any other."""
+    if name == _MASKED and ray:
+        return f" (ray {ray}: the host's log says more)"
+    if name == "actor/start_failed" and _MASKED in message:
+        return " (the host's log and `dormice deploys` of its name tell the cause)"
+    return _WAYS_IN.get(name, "")
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -32,8 +48,7 @@ def _line(error: BaseException) -> str:
     if isinstance(error, InternalError):
         return f"{error.name}: {error.detail}"  # whoever runs the command is the operator: the detail is for them
     if isinstance(error, DormiceError):
-        masked = error.group == "internal" and error.ray
-        return f"{error.name}: {error.message}" + (f" (ray {error.ray}: the host's log says more)" if masked else "")
+        return f"{error.name}: {error.message}{where_to_look(error.name, error.message, error.ray)}"
     if isinstance(error, OSError):
         place = f" ({error.filename})" if error.filename else ""
         return f"system/os_error: {error.strerror or error}{place}"

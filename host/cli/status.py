@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from host.cli.actors import moment
+from host.cli.failures import where_to_look
 from host.cli.target import DEFAULT, Endpoint, Namespace, with_host
 from host.client.client import Client
 from host.model.status import ActorStatus
@@ -42,6 +43,7 @@ def _show(found: ActorStatus) -> None:
     if found.held_version is not None:
         typer.echo(f"held back from version {found.held_version}, on which it could not start")
     if found.last_error is not None:
-        typer.echo(f"{found.last_error.name}: {found.last_error.message}")
+        error = found.last_error
+        typer.echo(f"{error.name}: {error.message}{where_to_look(error.name, error.message)}")
     if found.retry_at is not None:
         typer.echo(f"attempt {found.attempt} failed; tried again, if there is a cause, from {moment(found.retry_at)}")

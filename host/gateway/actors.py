@@ -68,7 +68,9 @@ class ActorRoutes:
         service, actor = self._deps.service, target.actor
         if isinstance(actor, DirectTarget):
             if not is_id(actor.actor_id):
-                raise CallerError("actor", "not_found", "there is no such actor")
+                shown = actor.actor_id[:64]
+                by_name = "an address by name has ?rvt-method=get or getOrCreate, and rvt-key"
+                raise CallerError("actor", "not_found", f"there is no such actor: {shown!r} is no id; {by_name}")
             record = await service.record(actor.actor_id)
             if not identity.reaches(record):
                 raise no_such_actor(actor.actor_id)

@@ -34,7 +34,7 @@ MAX_LIFETIME = 2**52
 
 
 class _TokenBody(Struct, forbid_unknown_fields=True):
-    scopes: list[Scope]
+    scopes: list[str]
     label: str = ""
     expires_in: int | None = None
 
@@ -64,8 +64,7 @@ class TokenApi:
     async def create(self, exchange: Exchange) -> Response:
         deps, tenant = self._deps, exchange.path_tenant()
         body = decode_strict(await self._body(exchange), _TokenBody)
-        if not body.scopes:
-            raise CallerError("request", "invalid", f"scopes is empty; it takes some of {', '.join(SCOPES)}")
+        scopes = _scopes(body.scopes)
         if len(body.label.encode()) > MAX_LABEL:
             raise CallerError("request", "invalid", f"the label is longer than {MAX_LABEL} bytes")
         if body.expires_in is not None and not 1 <= body.expires_in <= MAX_LIFETIME:
@@ -73,9 +72,9 @@ class TokenApi:
         expires_at = None if body.expires_in is None else deps.clock.now_ms() + body.expires_in
         if expires_at is None:
             expires_at = exchange.identity.expires_at
-        _guard_grant(exchange.identity, body.scopes, expires_at)
+        _guard_grant(exchange.identity, scopes, expires_at)
         allowed = (await deps.service.usage(tenant)).quotas["tenant_tokens"].allowed
-        row, token = await deps.tokens.create(tenant, body.scopes, body.label, expires_at, allowed=allowed)
+        row, token = await deps.tokens.create(tenant, scopes, body.label, expires_at, allowed=allowed)
         return _once(_shown(row) | {"token": token})
 
     async def list(self, exchange: Exchange) -> Response:
@@ -107,6 +106,15 @@ class TokenApi:
     async def _body(self, exchange: Exchange) -> bytes:
         self._deps.refuse_when_draining()
         return await read_body(exchange.request, self._deps.clock, limit="json_body", allowed=MAX_BODY)
+
+
+def _scopes(given: list[str]) -> list[Scope]:
+    known = [scope for scope in given if scope in SCOPES]
+    if not given or len(known) < len(given):
+        odd = [scope for scope in given if scope not in SCOPES]
+        wrong = f"{odd[0][:32]!r} is no scope" if odd else "scopes is empty"
+        raise CallerError("request", "invalid", f"{wrong}; it takes some of {', '.join(SCOPES)}")
+    return known
 
 
 def _guard_grant(identity: Identity, scopes: list[Scope], expires_at: int | None) -> None:

@@ -42,6 +42,7 @@ FILES: Final = (
     "state.js",
     "conns.js",
     "sockets.js",
+    "fields.js",
     "actor.js",
     "registry.js",
     "context.js",

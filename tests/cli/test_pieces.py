@@ -76,6 +76,23 @@ async def test_a_masked_error_comes_with_the_ray_under_which_the_host_logged_it(
     assert (lines_of(clear), clear.ray) == (["actor/not_found: m"], "00ab12")
 
 
+@pytest.mark.parametrize(
+    ("name", "message", "said"),
+    [
+        ("actor/start_failed", "it broke (internal/internal_error: An internal error occurred)", "`dormice deploys`"),
+        ("actor/start_failed", "it broke (user/closed: closed on Mondays)", ""),
+        ("auth/unauthenticated", "a token is needed", "DORMICE_TOKEN"),
+        ("auth/forbidden", "this token does not allow it", "--namespace"),
+        ("actor/not_found", "there is none", ""),
+    ],
+)
+async def test_an_error_says_where_its_cause_is_told_or_how_one_gets_in(name: str, message: str, said: str) -> None:
+    group, _, code = name.partition("/")
+    (line,) = lines_of(CallerError(group, code, message))
+    assert line.startswith(f"{name}: {message}")
+    assert (said in line) if said else line.endswith(message)
+
+
 async def test_a_moment_is_utc_or_a_dash() -> None:
     assert moment(0) == "1970-01-01 00:00:00"
     assert moment(None) == "—"

@@ -154,6 +154,14 @@ async def test_an_unknown_id_is_not_found(http: httpx.AsyncClient) -> None:
     for actor_id in ("f" * 32, "junk", "F" * 32):
         response = await http.post(f"/gateway/{actor_id}/action/x")
         assert (response.status_code, error_of(response)) == (404, "actor/not_found")
+        # what cannot be an id is most often a name, whose address lacks the rest
+        assert ("rvt-method" in response.json()["message"]) == (actor_id != "f" * 32)
+
+
+async def test_a_body_without_arguments_is_told_what_it_should_be(world: World, http: httpx.AsyncClient) -> None:
+    record = await world.actor()
+    response = await http.post(f"/gateway/{record.actor_id}/action/x", content=b'["ada"]')
+    assert '{"args": […]}' in response.json()["message"]
 
 
 async def test_a_key_that_no_header_can_hold_is_percent_encoded(world: World, http: httpx.AsyncClient) -> None:

@@ -90,6 +90,12 @@ async def test_a_token_that_makes_no_sense_is_not_made(world: World, body: dict[
     assert list(await world.driver.tokens_of("acme", NOW)) == []
 
 
+async def test_a_scope_that_there_is_not_is_told_which_there_are(world: World) -> None:
+    async with admin(world) as http:
+        refused = await http.post("/tenants/acme/tokens", json={"scopes": ["connect", "deply"]})
+    assert refused.json()["message"] == "'deply' is no scope; it takes some of deploy, actors, connect, tokens"
+
+
 @pytest.mark.parametrize(
     "body",
     [

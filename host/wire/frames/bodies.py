@@ -116,7 +116,7 @@ def decode_action_request(encoding: Encoding, body: bytes) -> bytes:
     if not body:
         return b"[]"
     if encoding != "bare":
-        return args_of_json(bytes(_document(encoding, body, _args, "body of an action").args))
+        return args_of_json(bytes(_document(encoding, body, _args, 'body of an action ({"args": […]})').args))
     return _from_bare(body, _bare_args, "body of an action")
 
 

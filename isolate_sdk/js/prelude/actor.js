@@ -136,7 +136,11 @@ const notBoth = (config, value, hook) => {
   if (config[value] !== undefined && config[hook] !== undefined) refuse(`give either ${value} or ${hook}, not both`);
 };
 
+const ACTOR_FIELDS = [...RIVET_HOOKS, ...FIELDS];
+
 const rivetDefinition = (config) => {
+  refuseUnknown(config, 'actor({…})', ACTOR_FIELDS);
+  if (isObject(config.options)) refuseUnknown(config.options, 'options', OPTIONS);
   const hooks = readHooks(config, RIVET_HOOKS), found = readActions(config.actions);
   notBoth(config, 'state', 'createState');
   notBoth(config, 'vars', 'createVars');
