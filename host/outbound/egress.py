@@ -19,10 +19,11 @@ from host.model.definitions import EgressOptions
 from host.model.egress import EgressFunction, EgressRefused, EgressRequest, EgressResponse
 from host.model.errors import DormiceError, ErrorInfo, InternalError
 from host.model.ports import Hold, Metrics
-from host.outbound.address_guard import AddressGuard, Resolve, resolve_host
+from host.outbound.address_guard import AddressGuard, Resolve
 from host.outbound.egress_rules import EgressRules, read_egress
 from host.outbound.exchange import Exchanges
 from host.outbound.fetching import Fetched, Outgoing, fetch
+from host.outbound.lookups import OWNER, Lookups
 from host.outbound.purpose import ACTOR_FETCH
 from host.outbound.transport import Network
 from host.outbound.url_rules import MAX_URL, HostPattern, Url, is_plain
@@ -60,7 +61,7 @@ class Egress:
         allow_private: bool = False,
         hosts: tuple[HostPattern, ...] | None = None,
         functions: Mapping[str, EgressFunction] | None = None,
-        resolve: Resolve = resolve_host,
+        resolve: Resolve | None = None,
         ssl_context: ssl.SSLContext | None = None,
         network: Network | None = None,
     ) -> None:
@@ -69,11 +70,12 @@ class Egress:
         self._allow_private = allow_private
         self._hosts = hosts
         self._functions = dict(functions or {})
-        guard = AddressGuard(allow_private=allow_private, resolve=resolve, purpose=ACTOR_FETCH)
+        guard = AddressGuard(allow_private=allow_private, resolve=resolve or Lookups(), purpose=ACTOR_FETCH)
         self._exchanges = Exchanges(clock, guard, purpose=ACTOR_FETCH, ssl_context=ssl_context, network=network)
 
     async def fetch(self, caller: Caller, call: FetchCall, hold: Hold) -> CallOutcome:
         began = self._clock.monotonic()
+        OWNER.set(caller.tenant)  # of this call's own task
         timeout = caller.limits.call_timeout if call.timeout is None else call.timeout
         fetched: Fetched | None = None
         error: ErrorInfo | None = None
