@@ -423,3 +423,20 @@ async def test_fetch_redirects(h: Harness) -> None:
 def test_every_adjustable_limit_has_its_test() -> None:
     here: dict[str, Any] = globals()
     assert [limit.name for limit in LIMITS if limit.adjustable and f"test_{limit.name}" not in here] == []
+
+
+async def test_an_interval_that_the_tenant_has_no_room_for_any_more_ends_and_its_actor_goes_on(h: Harness) -> None:
+    actor = await h.new("""
+      import { actor } from "isolate";
+      let ticks = 0;
+      export default actor({
+        actions: { tick() { setInterval(() => { ticks += 1; }, 1000); }, ticks: () => ticks },
+      });""")
+    for _ in range(3):
+        await h.call(actor, "tick")
+    await h.placement.set_quotas(TENANT, {"tenant_timers": 1})
+    for _ in range(3):
+        await h.advance(1)
+    # Three at the first second, two of which found no room; then the one that is left.
+    assert await h.call(actor, "ticks") == 5
+    assert h.count("guest_faults") == 0

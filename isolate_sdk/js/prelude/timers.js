@@ -35,13 +35,23 @@ const clearTimer = (id) => {
   }
 };
 
+// What the tenant may have can be less by now: then an interval ends, and nothing else does.
+const armAgain = (timer) => {
+  try {
+    arm(timer);
+    return true;
+  } catch (thrown) {
+    logThrown('an interval ends', thrown);
+    return false;
+  }
+};
+
 // The host answers a deferred call.
 const complete = (callId) => {
   const timer = mapGet(timersByCall, callId);
   if (!timer) return;
   mapDelete(timersByCall, callId);
-  if (timer.every) arm(timer);
-  else mapDelete(timersById, timer.id);
+  if (!timer.every || !armAgain(timer)) mapDelete(timersById, timer.id);
   try {
     apply(timer.run, globalThis, timer.args);
   } catch (thrown) {
