@@ -1,7 +1,8 @@
 """The way out for actors: closed, unless the definition has opened it for some hosts, or the operator has put a
 function of theirs into it.
 
-Every request is logged, with host, bytes, status and outcome and never with its query or headers, and counted.
+Every request is logged, with host, bytes, status and outcome, and counted. Its path, query and headers are the actor's
+own, and may hold its secrets: the log has nothing of them, nor of the message that tells the actor what went wrong.
 """
 
 from __future__ import annotations
@@ -123,7 +124,6 @@ class Egress:
             status=None if fetched is None else fetched.status,
             redirects=None if fetched is None else fetched.redirects,
             outcome=outcome,
-            message=None if error is None else error.message,
             detail=detail,
             ms=round(seconds * 1_000, 1),
         )

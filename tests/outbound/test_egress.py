@@ -450,23 +450,25 @@ async def test_a_fetch_has_its_time_for_all_and_an_actor_may_give_it_less() -> N
 # --- what is told -----------------------------------------------------------------------------------------------------
 
 
-async def test_every_fetch_is_logged_and_counted_without_its_query_or_headers() -> None:
+async def test_every_fetch_is_logged_and_counted_without_its_path_query_or_headers() -> None:
     out = Out()
     async with serving(saying(answer("200 OK", b"hello"))) as web:
         with structlog.testing.capture_logs() as lines:
             await out(web.url("/x?token=hidden"), "POST", (("authorization", "hidden"),), b"four")
-            await out("http://127.0.0.1:1/?token=hidden")
-            await out("https://elsewhere.example/?token=hidden")
+            await out("http://127.0.0.1:1/hidden?token=hidden")
+            await out("https://elsewhere.example/hidden?token=hidden")
+            await out("https://127.0.0.1:0/hidden")
     told = [line for line in lines if line["event"] == "fetch"]
     assert [(line["outcome"], line["status"], line["sent"], line["received"]) for line in told] == [
         ("ok", 200, 4, 5),
         ("fetch/failed", None, 0, 0),
         ("fetch/refused", None, 0, 0),
+        ("fetch/refused", None, 0, 0),
     ]
-    assert [line["host"] for line in told] == ["127.0.0.1", "127.0.0.1", "elsewhere.example"]
+    assert [line["host"] for line in told] == ["127.0.0.1", "127.0.0.1", "elsewhere.example", "127.0.0.1"]
     assert {line["actor_id"] for line in told} == {ACTOR}
     assert "hidden" not in str(lines)
-    assert out.metrics.counter("fetches") == 3
+    assert out.metrics.counter("fetches") == 4
 
 
 # --- a function in the way --------------------------------------------------------------------------------------------
