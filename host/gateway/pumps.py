@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import anyio
+from msgspec.structs import replace
 
 from host.gateway.apart import apart
 from host.gateway.connection import Connection, size_of
@@ -75,6 +76,9 @@ async def read_frames(
             continue
         if conn.is_closing:  # since: nobody numbers messages of this connection any more
             continue
+        if isinstance(asked, ActionRequest) and len(asked.args) > limits.action:
+            # A megabyte of CBOR may be sixteen of JSON. Its client is told so in its turn; till then nobody reads them.
+            asked = replace(asked, args=asked.args[: limits.action + 1])
         # What is kept of it may be larger than it was on the wire.
         post(conn.take(asked, max(size, len(asked.args)) if isinstance(asked, ActionRequest) else size))
 

@@ -90,6 +90,21 @@ async def test_what_grows_when_it_is_decoded_counts_as_large_as_it_is_kept(world
         assert len(world.service.messages) == 2
 
 
+async def test_of_arguments_that_no_action_may_have_no_more_is_kept_than_shows_it() -> None:
+    """They may be sixteen times as large as on the wire, and wait for as long as their actor takes to start."""
+    world = World(AuthPolicy(dev=True), Limits(action=300, message=500))
+    client = Client()
+    frame = cbor2.dumps(
+        {"body": {"tag": "ActionRequest", "val": {"id": 1, "name": "x", "args": [cbor2.undefined] * 400}}}
+    )
+    async with holding(world.sockets, client, spoken("cbor")):
+        client.data(frame)
+        await settle()
+        (message,) = world.service.messages
+        assert isinstance(message.data, ActionRequest)
+        assert (message.data.id, message.data.name, len(message.data.args)) == (1, "x", 301)
+
+
 @pytest.mark.parametrize(
     ("offered", "protocol"),
     [
