@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from host.actor.entries import Entry, Kind
 from host.actor.turns import Settlement
@@ -55,8 +55,30 @@ def error_of(error: CallError, limits: Limits, entry: Entry | None = None) -> tu
         return ErrorInfo(error.group, error.code, message, metadata=metadata), None
     detail = f"{error.group[:64]}/{error.code[:64]}: {message}"
     if metadata is not None:
-        detail += "\n" + metadata[:MAX_DETAIL].decode("utf-8", "replace")
+        detail += "\n" + _behind(metadata)
     return ErrorInfo("internal", "internal_error", MASKED_MESSAGE), _cut(detail, MAX_DETAIL)
+
+
+class _Thrown(Struct, forbid_unknown_fields=True):
+    """What the JavaScript SDK says of an error that is not for callers."""
+
+    stack: str
+
+
+_thrown = msgspec.json.Decoder(_Thrown)
+
+
+def _behind(metadata: bytes) -> str:
+    """Of a stack the frames down to the last one in the tenant's module, which the SDK's own lie behind; or else the
+    metadata as it is."""
+    try:
+        lines = _thrown.decode(metadata).stack.splitlines() if len(metadata) <= MAX_DETAIL else []
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        lines = []
+    theirs = [number for number, line in enumerate(lines, 1) if "actor.js:" in line]
+    if not lines:
+        return metadata[:MAX_DETAIL].decode("utf-8", "replace")
+    return "\n".join(lines[: theirs[-1]] if theirs else lines)
 
 
 def _subscribes(entry: Entry) -> bool:

@@ -73,6 +73,22 @@ def test_metadata_over_its_limit_is_an_error_that_names_the_limit() -> None:
     assert detail == "'a': why"
 
 
+def test_a_stack_is_logged_as_far_as_it_is_the_tenants() -> None:
+    stack = b'{"stack":"    at add (actor.js:8:14)\\n    at apply (native)\\n    at runAction (prelude.js:37:3)\\n"}'
+    _, detail = error_of(CallError("internal", "internal_error", "TypeError: no", Raw(stack)), LIMITS)
+    assert detail == "internal/internal_error: TypeError: no\n    at add (actor.js:8:14)"
+    _, detail = error_of(CallError("x", "y", "no", Raw(b'{"stack":"    at call (prelude.js:1:2)\\n"}')), LIMITS)
+    assert detail == "x/y: no\n    at call (prelude.js:1:2)"
+
+
+@pytest.mark.parametrize(
+    "metadata", [b"7", b'{"stack":7}', b'{"stack":"at a","more":1}', b'{"stack":""}', b'{"stack":"\xff"}']
+)
+def test_what_is_no_stack_is_logged_as_it_is(metadata: bytes) -> None:
+    _, detail = error_of(CallError("x", "y", "no", Raw(metadata)), LIMITS)
+    assert detail == "x/y: no\n" + metadata.decode("utf-8", "replace")
+
+
 words = st.text(max_size=30) | st.integers(3_000, 40_000).map("é\x1b".__mul__)
 
 
