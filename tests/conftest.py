@@ -19,6 +19,14 @@ from host.node import open_node
 settings.register_profile("dormice", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("dormice")
 
+# Files of few tests that take long: where several workers share the work, they begin with these.
+LONG = (
+    "tests/selftest/test_corpus.py",
+    "tests/crash/test_soak.py",
+    "tests/crash/test_kills.py",
+    "tests/end_to_end/test_kill.py",
+)
+
 # Names a directory that a node has run in already, for runs of pytest that share one.
 COMPILED = "TESTS_COMPILED_DATA_DIR"
 
@@ -29,6 +37,10 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 @pytest.fixture(scope="session")

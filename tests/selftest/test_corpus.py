@@ -19,7 +19,9 @@ QUICK = tuple(case for case in CORPUS if not case.slow)
 async def test_every_hostile_case_is_contained_and_the_neighbour_is_served(host: tuple[HostProcess, str]) -> None:
     process, token = host
     with anyio.fail_after(400):
-        summary = await run_corpus(process, token, QUICK, SystemClock(), lambda _: None, settle=0.0, at_least=0.0)
+        summary = await run_corpus(
+            process, token, QUICK, SystemClock(), lambda _: None, settle=0.0, at_least=0.0, again=0
+        )
     assert [f"{each.name}: {each.outcome}" for each in summary.results if not each.contained] == []
     assert len(summary.results) == len(QUICK)
     assert summary.trouble == []
